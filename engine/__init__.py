@@ -1,0 +1,1 @@
+"""Federated learning: rounds, algorithms, cohorts. Knows nothing of image files, scanners or Optuna."""

@@ -1,0 +1,186 @@
+"""What passes between driver, sites and whoever watches: frozen dataclasses, no torch.
+
+Legend: N slices, B batch, C coils, H height, W width, D latent features, P weights of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+Array = npt.NDArray[np.generic]
+Role = Literal["source", "target", "both"]
+Split = Literal["train", "val", "test"]
+
+
+# ---- inside an institution ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some slices of one site, on its device; never leaves the site's process.
+
+    input:  [B, 1, H, W] zero-filled magnitude, normalised per slice to zero mean and unit deviation
+    target: [B, 1, H, W] fully sampled magnitude, normalised with the *input's* mean and deviation
+    truth:  [B, H, W] fully sampled magnitude in the scanner's units, not clamped: what is scored
+    kspace: complex64 [B, C, H, W] undersampled; mask: bool [B, W] columns measured
+    mean, std: [B] of the zero-filled magnitude, the scanner's units
+    volume: int64 [B] index of the patient within the split
+    """
+
+    input: torch.Tensor
+    target: torch.Tensor
+    truth: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    volume: torch.Tensor
+    kspace: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+
+
+class SiteLike(Protocol):
+    """What the engine asks of an institution's data. `sites.site.Site` is the real one."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the federation; the site's random streams are derived from it."""
+        ...
+
+    def slices(self, split: Split) -> int:
+        """Number of slices in a split."""
+        ...
+
+    def train_batches(self, round: int, epoch: int, batch_size: int) -> Iterator[Batch]:
+        """The round's training batches, in the site's own order with fresh masks; the last may be smaller."""
+        ...
+
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """A split in file order, with masks fixed by patient."""
+        ...
+
+
+# ---- across the boundary --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broadcast:
+    """From the driver to every site at the start of a round.
+
+    weights: [P] the global model's shared weights, one flat buffer of the model's dtype
+    latents: float [N, D] the target's pooled latents, for algorithms that align; None otherwise
+    raw: float [N, 1, H, W] the target's normalised inputs, only with `exchange = "raw"`
+    """
+
+    round: int
+    weights: Array
+    latents: Array | None = None
+    raw: Array | None = None
+    extra: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteUpdate:
+    """From a site to the driver after local training.
+
+    weights: [P] the local model's shared weights; samples: training slices behind them
+    metrics: means over the round's batches, for example {"loss", "l1", "adv_g"}
+    state: opaque safetensors bytes, what a checkpoint needs of the site
+    """
+
+    site: str
+    weights: Array
+    samples: int
+    steps: int
+    metrics: Mapping[str, float]
+    extra: Mapping[str, Array] = field(default_factory=dict)
+    state: bytes = b""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Means over volumes. psnr: dB; ssim: at most 1; nmse: at least 0."""
+
+    psnr: float
+    ssim: float
+    nmse: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteScores:
+    """One site's evaluation of the broadcast model on one split.
+
+    per_volume: patient index -> Scores; latents: float32 [N, D] pooled, only when asked for
+    """
+
+    site: str
+    scores: Scores
+    per_volume: tuple[Scores, ...]
+    latents: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """The pictures of one slice, for a report: float32 [H, W] each, the scanner's units. Ledger kind `previews`."""
+
+    site: str
+    zero_filled: Array
+    reconstruction: Array
+    truth: Array
+
+
+# ---- for whoever watches --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteInfo:
+    """One row of the console, known before the first round.
+
+    description: the scanner in words; share: for example "1 CPU thread" or "0.5 GPU"
+    zero_filled: scores of the zero-filled image on the validation patients
+    """
+
+    name: str
+    role: Role
+    description: str
+    train_slices: int
+    share: str
+    zero_filled: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRound:
+    """One site in one round. metrics is empty for a site that did not train.
+
+    shift: squared MMD between the site's and the target's validation latents; None where not measured
+    """
+
+    metrics: Mapping[str, float]
+    scores: Scores
+    shift: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundReport:
+    """What one round did. round counts from 1; ledger: bytes of this round by kind; seconds by phase."""
+
+    round: int
+    sites: Mapping[str, SiteRound]
+    ledger: Mapping[str, int]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerState:
+    """The driver's own state between rounds. round: rounds done; weights: [P]; extra: an algorithm's arrays."""
+
+    round: int
+    weights: Array
+    extra: Mapping[str, Array] = field(default_factory=dict)

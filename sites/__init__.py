@@ -1,0 +1,1 @@
+"""Institutions: anatomy, physics, acquisition, and the federation they form."""

@@ -1,0 +1,1 @@
+"""Where an institution's fully sampled k-space comes from."""
