@@ -1,0 +1,25 @@
+"""The centred unitary Fourier transform of k-space and image, over the last two axes.
+
+fft2c(x) = fftshift(FFT2(ifftshift(x))) / sqrt(H W), so that the zero frequency is at index (H // 2, W // 2), the transform
+keeps the 2-norm, and ifft2c is its inverse and its adjoint; the convention of fastMRI (Zbontar et al., arXiv 1811.08839).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.fft import fft2, fftshift, ifft2, ifftshift
+
+_AXES = (-2, -1)
+
+
+def fft2c(image: Tensor) -> Tensor:
+    """Image to k-space: complex [..., H, W], any even or odd size, of the same dtype."""
+    assert torch.is_complex(image)
+    return fftshift(fft2(ifftshift(image, dim=_AXES), norm="ortho"), dim=_AXES)
+
+
+def ifft2c(kspace: Tensor) -> Tensor:
+    """K-space to image: complex [..., H, W], any even or odd size, of the same dtype."""
+    assert torch.is_complex(kspace)
+    return fftshift(ifft2(ifftshift(kspace, dim=_AXES), norm="ortho"), dim=_AXES)
