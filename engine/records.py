@@ -1,0 +1,60 @@
+"""A round as a JSON object, the line of `rounds.jsonl`, and back: `report_from_json(report_to_json(r)) == r`.
+
+JSON has no NaN and no infinity: a number that is not finite is written as the string `float` reads back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from engine.types import RoundReport, Scores, SiteRound
+
+Json = dict[str, Any]
+
+
+def report_to_json(report: RoundReport) -> Json:
+    """{"round", "sites": {name: {"metrics", "psnr", "ssim", "nmse", "shift"}}, "ledger", "seconds"}."""
+    return {
+        "round": report.round,
+        "sites": {name: _site_to_json(site) for name, site in report.sites.items()},
+        "ledger": {kind: int(count) for kind, count in report.ledger.items()},
+        "seconds": _numbers(report.seconds),
+    }
+
+
+def report_from_json(record: Mapping[str, Any]) -> RoundReport:
+    """Raises KeyError, TypeError or ValueError if the record is not one that `report_to_json` wrote."""
+    return RoundReport(
+        round=int(record["round"]),
+        sites={name: _site_from_json(site) for name, site in record["sites"].items()},
+        ledger={kind: int(count) for kind, count in record["ledger"].items()},
+        seconds={phase: float(value) for phase, value in record["seconds"].items()},
+    )
+
+
+def _site_to_json(site: SiteRound) -> Json:
+    scores = site.scores
+    return {
+        "metrics": _numbers(site.metrics),
+        **_numbers({"psnr": scores.psnr, "ssim": scores.ssim, "nmse": scores.nmse}),
+        "shift": None if site.shift is None else _number(site.shift),
+    }
+
+
+def _site_from_json(record: Mapping[str, Any]) -> SiteRound:
+    return SiteRound(
+        metrics={key: float(value) for key, value in record["metrics"].items()},
+        scores=Scores(psnr=float(record["psnr"]), ssim=float(record["ssim"]), nmse=float(record["nmse"])),
+        shift=None if record["shift"] is None else float(record["shift"]),
+    )
+
+
+def _number(value: float) -> float | str:
+    value = float(value)
+    return value if math.isfinite(value) else str(value)
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float | str]:
+    return {key: _number(value) for key, value in values.items()}
