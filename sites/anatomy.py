@@ -1,0 +1,198 @@
+"""Real anatomy: the ICBM152 tissue maps, and subjects that are smooth random deformations of them.
+
+Fonov et al., NeuroImage 2011; 54:313-327 (ICBM152 2009), as nilearn ships them. Coordinates are millimetres from the
+head's centre: x to the right, y to the front, z up. Legend: S slices, N pixels a side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float32]
+
+FIELD_OF_VIEW = 220.0
+"""Side of an image, mm."""
+GREY_T1W, WHITE_T1W, CSF_T1W = 0.65, 0.87, 0.28
+"""Median intensity of the T1-weighted template in nearly pure grey and white matter and in CSF."""
+TEXTURE_SCALE = 1 / 400
+"""Template intensity a step of the stored texture stands for."""
+_CENTER = np.array([98.0, 116.0, 78.0], dtype=np.float32)
+"""The head's centre, voxels of 1 mm."""
+_LOWEST, _HIGHEST = -12.0, 56.0
+"""The outermost slices, mm from the centre: from above the eyes to below the vertex."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """The ICBM152 maps at 1 mm, packed for one trip through an object store.
+
+    tissues: uint8 [197, 233, 189, 4] along x, y, z; grey matter, white matter and CSF as fractions of 255; last, 128 plus
+    the T1-weighted template's deviation from what those fractions predict, in steps of TEXTURE_SCALE.
+    """
+
+    tissues: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """One subject's slices, float32 [S, N, N] each: fractions of tissue, and what the fractions do not say.
+
+    texture: T1-weighted intensity beyond what grey and white matter predict (deep nuclei, thalamus)
+    """
+
+    grey: Values
+    white: Values
+    csf: Values
+    tumour: Values
+    oedema: Values
+    texture: Values
+
+
+def load_maps() -> Maps:
+    """Read the maps from nilearn's wheel; takes seconds and imports nilearn."""
+    from nilearn import datasets
+
+    def read(name: str) -> Values:
+        image = getattr(datasets, f"load_mni152_{name}")(resolution=1)
+        return np.asarray(image.dataobj, dtype=np.float32)
+
+    grey, white = read("gm_template"), read("wm_template")
+    csf = (read("brain_mask") - grey - white).clip(0, 1)
+    texture = read("template") - (GREY_T1W * grey + WHITE_T1W * white + CSF_T1W * csf)
+    steps = np.where(grey + white > 0.5, texture / TEXTURE_SCALE, 0)
+    packed = np.stack([255 * grey, 255 * white, 255 * csf, 128 + steps], axis=-1)
+    return Maps(tissues=packed.round().clip(0, 255).astype(np.uint8))
+
+
+def subject(
+    maps: Maps, slices: int, pixels: int, shape: np.random.Generator, lesion: np.random.Generator | None
+) -> Anatomy:
+    """Axial slices of a head drawn from `shape`, with a tumour drawn from `lesion` if there is one.
+
+    Rows run from front to back, columns from left to right; the same draws give the same head at any resolution.
+    """
+    x, y, z = grid(slices, pixels)
+    points = _deformed(x, y, z, shape)
+    grey, white, csf, texture = _sample(maps, points)
+    tumour = oedema = np.zeros_like(grey)
+    if lesion is not None:
+        tumour, oedema = _glioma(x, y, z, lesion)
+        brain = grey + white + csf
+        tumour *= brain
+        oedema *= white + np.float32(0.5) * grey
+        oedema *= 1 - tumour
+        rest = 1 - tumour - oedema
+        grey, white, csf = grey * rest, white * rest, csf * rest
+    return Anatomy(grey=grey, white=white, csf=csf, tumour=tumour, oedema=oedema, texture=texture)
+
+
+def grid(slices: int, pixels: int) -> tuple[Values, Values, Values]:
+    """Coordinates of columns x [N], rows y [N] and slices z [S], mm from the head's centre."""
+    across = ((np.arange(pixels) - pixels // 2) * (FIELD_OF_VIEW / pixels)).astype(np.float32)
+    middle = np.full(1, (_LOWEST + _HIGHEST) / 2)
+    height = np.linspace(_LOWEST, _HIGHEST, slices) if slices > 1 else middle
+    return across, -across, height.astype(np.float32)
+
+
+def smooth_field(x: Values, y: Values, z: Values, knots: int, random: np.random.Generator) -> Values:
+    """A smooth random field, float32 [S, N, N]: cubic B-spline through knots³ normal draws over the head's box."""
+    return smooth_fields(x, y, z, knots, 1, random)[0]
+
+
+def smooth_fields(
+    x: Values, y: Values, z: Values, knots: int, count: int, random: np.random.Generator
+) -> Values:
+    """Several such fields, float32 [count, S, N, N]."""
+    coefficients = random.standard_normal((count, knots, knots, knots), dtype=np.float32)
+    along = [_spline(t, knots, 125.0) for t in (z, y, x)]
+    field = np.tensordot(coefficients, along[0], axes=(1, 1))  # [count, y, x, S]
+    field = np.tensordot(field, along[1], axes=(1, 1))  # [count, x, S, N]
+    return np.tensordot(field, along[2], axes=(1, 1))  # [count, S, N, N]
+
+
+def _spline(t: Values, knots: int, extent: float) -> Values:
+    """Uniform cubic B-spline basis [len(t), knots] over -extent … extent."""
+    u = (np.clip(t, -extent, extent) / extent + 1) / 2 * (knots - 3)
+    d = np.abs(u[:, None] - (np.arange(knots) - 1))
+    near, far = 2 / 3 - d**2 + d**3 / 2, (2 - d).clip(0) ** 3 / 6
+    basis: Values = np.where(d < 1, near, far).astype(np.float32)
+    return basis
+
+
+def _deformed(x: Values, y: Values, z: Values, random: np.random.Generator) -> Values:
+    """Where in the maps each pixel lies: voxels, float32 [3, S, N, N]."""
+    size = 1 + 0.04 * random.standard_normal() + 0.02 * random.standard_normal(3)
+    tilt = np.deg2rad(3.0) * random.standard_normal(3)
+    shift = 2.5 * random.standard_normal(3)
+    matrix = (_rotation(tilt) / size.clip(0.88, 1.12)[:, None]).astype(np.float32)
+    displacement = smooth_fields(x, y, z, 8, 3, random)
+    displacement *= np.float32(7.0)
+    position = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]))
+    moved = np.tensordot(matrix, position, axes=1)
+    moved += displacement
+    moved += (_CENTER + shift.astype(np.float32))[:, None, None, None]
+    return moved
+
+
+def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rotation matrix from angles about x, y, z, radians."""
+    (a, b, c), (s, t, u) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, a, -s], [0, s, a]])
+    about_y = np.array([[b, 0, t], [0, 1, 0], [-t, 0, b]])
+    about_z = np.array([[c, -u, 0], [u, c, 0], [0, 0, 1]])
+    return about_z @ about_y @ about_x
+
+
+def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]:
+    """Trilinear values of the maps at points [3, S, N, N]; nothing outside.
+
+    The maps are averages of 152 heads; squaring the fractions (with those of no tissue) and making them sum to one again
+    gives back boundaries as sharp as one head's.
+    """
+    size = np.array(maps.tissues.shape[:3])
+    flat = points.reshape(3, -1)
+    inside = np.flatnonzero(((flat >= 0) & (flat < (size - 1)[:, None])).all(axis=0))
+    chosen = flat[:, inside]
+    base = chosen.astype(np.int32)
+    part = chosen - base
+    packed = maps.tissues.reshape(-1, 4).view(np.uint32)[:, 0]  # a voxel's four values in one read
+    strides = (int(size[1] * size[2]), int(size[2]), 1)
+    index = base[0] * strides[0] + base[1] * strides[1] + base[2]
+    total = np.zeros((len(inside), 4), dtype=np.float32)
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod([p if c else 1 - p for p, c in zip(part, corner, strict=True)], axis=0)
+        offset = sum(c * s for c, s in zip(corner, strides, strict=True))
+        total += weight[:, None] * packed[index + offset].view(np.uint8).reshape(-1, 4)
+    fractions = total[:, :3] * np.float32(1 / 255)
+    squares = fractions**2
+    nothing = (1 - fractions.sum(axis=1)).clip(0) ** 2
+    sharp = squares / (squares.sum(axis=1) + nothing)[:, None]
+    texture = (total[:, 3] - 128) * np.float32(TEXTURE_SCALE)
+    result = np.zeros((4, flat.shape[1]), dtype=np.float32)
+    result[:3, inside] = sharp.T
+    result[3, inside] = texture
+    grey, white, csf, deviation = result.reshape(4, *points.shape[1:])
+    return grey, white, csf, deviation
+
+
+def _glioma(x: Values, y: Values, z: Values, random: np.random.Generator) -> tuple[Values, Values]:
+    """A tumour and the oedema around it as fractions of the pixel, float32 [S, N, N] each, before clipping to the brain.
+
+    A ball whose radius is modulated by a smooth field, in the white matter of either hemisphere.
+    """
+    side = random.choice([-1.0, 1.0])
+    center = (side * random.uniform(18, 38), random.uniform(-45, 40), random.uniform(0, 40))
+    radius, margin = random.uniform(9, 17), random.uniform(6, 14)
+    wobble = 1 + np.float32(0.45) * smooth_field(x, y, z, 12, random)
+    squared = (
+        (x - np.float32(center[0]))[None, None, :] ** 2
+        + (y - np.float32(center[1]))[None, :, None] ** 2
+        + (z - np.float32(center[2]))[:, None, None] ** 2
+    )
+    distance = np.sqrt(squared) * wobble
+    tumour = ((np.float32(radius) - distance) / 2 + np.float32(0.5)).clip(0, 1)
+    oedema = ((np.float32(radius + margin) - distance) / 4 + np.float32(0.5)).clip(0, 1)
+    return tumour, oedema
