@@ -16,10 +16,12 @@ _AXES = (-2, -1)
 def fft2c(image: Tensor) -> Tensor:
     """Image to k-space: complex [..., H, W], any even or odd size, of the same dtype."""
     assert torch.is_complex(image)
-    return fftshift(fft2(ifftshift(image, dim=_AXES), norm="ortho"), dim=_AXES)
+    kspace: Tensor = fftshift(fft2(ifftshift(image, dim=_AXES), norm="ortho"), dim=_AXES)
+    return kspace
 
 
 def ifft2c(kspace: Tensor) -> Tensor:
     """K-space to image: complex [..., H, W], any even or odd size, of the same dtype."""
     assert torch.is_complex(kspace)
-    return fftshift(ifft2(ifftshift(kspace, dim=_AXES), norm="ortho"), dim=_AXES)
+    image: Tensor = fftshift(ifft2(ifftshift(kspace, dim=_AXES), norm="ortho"), dim=_AXES)
+    return image

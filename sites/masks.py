@@ -1,7 +1,7 @@
 """Undersampling masks along k-space columns, equal bit for bit to fastMRI's for the same seed.
 
-Zbontar et al., arXiv 1811.08839, section 6.1 (random, equispaced); Defazio, arXiv 1912.01101 (magic: the offset on the
-negative side of k-space differs, so that conjugate symmetry does not repeat what was measured). The kinds that end in
+Zbontar et al., arXiv 1811.08839 (random, equispaced); Defazio, arXiv 1912.01101 (magic: the offset on the negative
+side of k-space differs, so that conjugate symmetry does not repeat what was measured). The kinds that end in
 `_fraction` space their columns so that with the centre about columns / acceleration are measured.
 """
 
@@ -27,13 +27,13 @@ def column_mask(
 ) -> Mask:
     """Columns measured: bool [columns]; the zero frequency is column columns // 2.
 
-    seed: as `numpy.random.RandomState` takes it; 0 and [0] are different seeds. acceleration 1 measures every column.
+    seed: as `numpy.random.RandomState` takes it; 0 and [0] differ. acceleration 1 measures every column.
     Raises ValueError where no such mask exists (see `num_low_frequencies`).
     """
     low = num_low_frequencies(kind, columns, acceleration, center_fraction)
     if acceleration == 1:
         return np.ones(columns, dtype=bool)
-    random = np.random.RandomState(seed)  # noqa: NPY002 - the generator whose draws fastMRI's masks are
+    random = np.random.RandomState(seed)  # the generator fastMRI draws from
     mask = _outer_columns(kind, columns, acceleration, low, random)
     start = (columns - low + 1) // 2
     mask[start : start + low] = True
@@ -43,8 +43,8 @@ def column_mask(
 def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_fraction: float) -> int:
     """Number of fully sampled central columns.
 
-    Raises ValueError, in one line, if the kind is unknown, acceleration is not in 1 … columns, center_fraction is not in
-    0 … 1, or the centre alone leaves no columns for a kind that must meet the acceleration.
+    Raises ValueError, in one line, if the kind is unknown, acceleration is not in 1 … columns, center_fraction is
+    not in 0 … 1, or the centre alone leaves no columns for a kind that must meet the acceleration.
     """
     if kind not in get_args(MaskKind):
         raise ValueError(f"mask {kind!r} is unknown; choose one of {', '.join(get_args(MaskKind))}")
@@ -65,8 +65,8 @@ def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_
         )
     if full:
         raise ValueError(
-            f"center_fraction {center_fraction} measures {low} of {columns} columns, which leaves none for mask {kind!r} "
-            f"at acceleration {acceleration}; take a center_fraction below {1 / acceleration:.2g}"
+            f"center_fraction {center_fraction} measures {low} of {columns} columns, which leaves none for "
+            f"mask {kind!r} at acceleration {acceleration}; take a center_fraction below {1 / acceleration:.2g}"
         )
     return low
 

@@ -19,5 +19,5 @@ class Source(Protocol):
         ...
 
     def kspace(self, patient: str) -> KSpace:
-        """complex64 [S, C, H, W], fully sampled, zero frequency at (H // 2, W // 2). S may differ between patients."""
+        """complex64 [S, C, H, W], fully sampled, zero frequency at (H // 2, W // 2); S may differ."""
         ...
