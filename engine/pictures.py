@@ -1,0 +1,178 @@
+"""Numbers as pictures in a terminal: sparklines, bars, images in half blocks. Knows nothing of federations.
+
+Legend: H, W pixels of an image; h, w pixels drawn, two of them (one above the other) in a character cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from rich.color import Color
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from engine.types import Array
+
+Image = npt.NDArray[np.float64]
+
+BARS = "▁▂▃▄▅▆▇█"
+SHADES = " ░▒▓█"
+GAP = 1
+GRAY = np.array([(0, 0, 0), (255, 255, 255)], dtype=np.float64)
+# inferno at 0, 1/8 … 1, for errors: black, violet, red, orange, pale yellow
+INFERNO = np.array(
+    [
+        (0, 0, 4),
+        (31, 12, 72),
+        (85, 15, 109),
+        (136, 34, 106),
+        (186, 54, 85),
+        (227, 89, 51),
+        (249, 140, 10),
+        (249, 201, 50),
+        (252, 255, 164),
+    ],
+    dtype=np.float64,
+)
+
+
+# ---- lines ----------------------------------------------------------------------------------------------
+
+
+def sparkline(
+    values: Sequence[float], width: int, low: float | None = None, high: float | None = None
+) -> str:
+    """At most `width` characters, scaled from `low` to `high` (else the values' own); blank where not finite.
+
+    More values than characters are averaged in groups; the last group ends with the last value.
+    """
+    shown = values
+    if len(values) > width:
+        ends = [len(values) * i // width for i in range(width + 1)]
+        shown = [_finite_mean(values[start:end]) for start, end in pairwise(ends)]
+    finite = [value for value in shown if math.isfinite(value)]
+    low = min(finite, default=0.0) if low is None else low
+    high = max(finite, default=0.0) if high is None else high
+    return "".join(_bar(value, low, high) for value in shown)
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    if not math.isfinite(value):
+        return " "
+    if high <= low:  # nothing changed: a flat line in the middle
+        return BARS[3]
+    level = len(BARS) * (value / (high - low) - low / (high - low))
+    return BARS[max(0, min(int(level), len(BARS) - 1))]
+
+
+def progress_bar(done: int, total: int, width: int) -> Text:
+    """`width` characters, filled in half-character steps."""
+    halves = 2 * width * min(done, total) // max(total, 1)
+    full, half = "━" * (halves // 2), "╸" * (halves % 2)
+    rest = "━" * (width - len(full) - len(half))
+    return Text.assemble((full + half, "green" if done >= total else "cyan"), (rest, "bright_black"))
+
+
+def _finite_mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
+
+
+# ---- images ---------------------------------------------------------------------------------------------
+
+
+def half_blocks(images: Sequence[tuple[str, Array]], width: int, heat: Sequence[str] = ()) -> HalfBlocks:
+    """Captioned grayscale images [H, W] side by side in at most `width` columns, never enlarged.
+
+    Images share one gray scale, 0 to the largest value. Those whose caption is in `heat` (errors) get a
+    scale of colours of their own, likewise from 0.
+    """
+    return HalfBlocks(
+        tuple((caption, np.asarray(image, np.float64)) for caption, image in images), width, tuple(heat)
+    )
+
+
+@dataclass(frozen=True)
+class HalfBlocks:
+    """What `half_blocks` returns. Without colours it draws with ░▒▓█."""
+
+    images: tuple[tuple[str, Image], ...]
+    width: int
+    heat: tuple[str, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = min(self.width, options.max_width)
+        share = (columns - GAP * (len(self.images) - 1)) // len(self.images)
+        small = [(caption, shrink(image, share)) for caption, image in self.images]
+        plain = console.color_system is None or console.no_color
+        draw = _shade_cells if plain else _color_cells
+        blocks = [draw(image / self._top(caption), caption in self.heat) for caption, image in small]
+        widths = [image.shape[1] for _, image in small]
+        for row in range(max(map(len, blocks))):
+            for i, block in enumerate(blocks):
+                yield Segment(" " * GAP if i else "")
+                yield from block[row] if row < len(block) else [Segment(" " * widths[i])]
+            yield Segment.line()
+        for i, (caption, _) in enumerate(small):
+            yield Segment(" " * GAP if i else "")
+            yield Segment(caption[: widths[i]].center(widths[i]), Style(dim=True))
+        yield Segment.line()
+
+    def _top(self, caption: str) -> float:
+        """The value drawn brightest."""
+        hot = caption in self.heat
+        group = [
+            image
+            for name, image in self.images
+            if (name in self.heat) == hot and (not hot or name == caption)
+        ]
+        largest = max(float(np.nan_to_num(image).max(initial=0.0)) for image in group)
+        return largest if largest > 0 else 1.0
+
+
+def shrink(image: Image, columns: int) -> Image:
+    """[H, W] -> [h, w] with w = min(W, columns) and h even: means over the area each new pixel covers."""
+    height, width = image.shape
+    w = max(1, min(width, columns))
+    h = max(2, 2 * round(height * w / width / 2))
+    result: Image = _area_weights(height, h) @ np.nan_to_num(image) @ _area_weights(width, w).T
+    return result
+
+
+def _area_weights(old: int, new: int) -> Image:
+    """[new, old]: the part of each new pixel that every old pixel covers; rows sum to 1."""
+    edges = np.linspace(0, old, new + 1)
+    left, right = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(old)
+    covered = np.minimum(right, pixels + 1) - np.maximum(left, pixels)
+    result: Image = np.clip(covered, 0, None) * new / old
+    return result
+
+
+def _color_cells(image: Image, hot: bool) -> list[list[Segment]]:
+    """image: [h, w] from 0 to 1."""
+    ramp = INFERNO if hot else GRAY
+    position = np.clip(image, 0, 1) * (len(ramp) - 1)
+    stops = np.arange(len(ramp))
+    rgb = np.stack([np.interp(position, stops, channel) for channel in ramp.T], axis=-1)
+    colors = np.rint(rgb).astype(int).tolist()
+    return [
+        [
+            Segment("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+            for above, below in zip(upper, lower, strict=True)
+        ]
+        for upper, lower in zip(colors[::2], colors[1::2], strict=True)
+    ]
+
+
+def _shade_cells(image: Image, hot: bool) -> list[list[Segment]]:  # noqa: ARG001 (one shade fits all)
+    cells = (image[::2] + image[1::2]) / 2
+    levels = np.clip(cells * len(SHADES), 0, len(SHADES) - 1).astype(int)
+    return [[Segment("".join(SHADES[level] for level in row))] for row in levels]

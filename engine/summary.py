@@ -1,0 +1,107 @@
+"""The end of a run: what the test patients say, what crossed the boundary, and the target's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from engine.columns import Column, cut, fit, line, longest, titles
+from engine.pictures import HalfBlocks, half_blocks
+from engine.standings import byte_size, clock_time, mean
+from engine.types import Preview
+
+Site = Mapping[str, Any]  # of summary.json
+WIDEST = 160  # columns of the pictures
+
+
+def summary_view(summary: Mapping[str, Any], preview: Preview | None) -> RenderableType:
+    """summary: the content of `summary.json`; preview: one slice of the target."""
+    parts: list[RenderableType] = [Text(), Scores(summary), Text(), *fact_lines(summary)]
+    if preview is not None:
+        parts += [Text(), Text(f" one slice of {preview.site}", "bright_black"), pictures(preview, WIDEST)]
+    return Group(*parts)
+
+
+def pictures(preview: Preview, width: int) -> HalfBlocks:
+    """Zero-filled, reconstruction, error and truth side by side."""
+    images = [
+        ("zero-filled", preview.zero_filled),
+        ("reconstruction", preview.reconstruction),
+        ("error", np.abs(np.subtract(preview.reconstruction, preview.truth, dtype=np.float64))),
+        ("truth", preview.truth),
+    ]
+    return half_blocks(images, width, heat=["error"])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The table of the test patients: zero-filled → reconstructed, the target first, their mean last."""
+
+    summary: Mapping[str, Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        sites = sorted(self.summary["sites"], key=lambda site: bool(site["name"] != self.summary["target"]))
+        rows = [*sites, mean_site(sites)] if len(sites) > 1 else sites
+        columns = score_columns(rows, self.summary["target"], options.max_width - 2)
+        lines = [Text("test patients, zero-filled → reconstructed", "bold"), titles(columns)]
+        lines += [line(columns, row) for row in rows]
+        if len(sites) > 1:
+            lines[-1].stylize("bold")
+        for each in lines:
+            yield cut(Text(" ").append_text(each), options.max_width)
+
+
+def score_columns(rows: Sequence[Site], target: str | None, width: int) -> list[Column[Site]]:
+    """Of rows as in `summary.json`."""
+    name = longest((row["name"] for row in rows), 4) + 2
+
+    def site(row: Site, _: int) -> Text:
+        is_target = row["name"] == target
+        return Text(f"◎ {row['name']}", "bold cyan") if is_target else Text(f"  {row['name']}")
+
+    def change(key: str, digits: int) -> Callable[[Site, int], Text]:
+        return lambda row, _: Text(f"{row['zero_filled'][key]:.{digits}f}→{row['test'][key]:.{digits}f}")
+
+    def psnr(row: Site, width: int) -> Text:
+        gain = row["test"]["psnr"] - row["zero_filled"]["psnr"]
+        return change("psnr", 2)(row, width).append(f" {gain:+.2f}", "green" if gain > 0 else "red")
+
+    every = [
+        Column("  site", 0, min(name, 16), site, most=name),
+        Column("role", 3, 6, lambda row, _: Text(row["role"])),
+        Column("slices", 4, 6, lambda row, _: Text(str(row["train_slices"])), right=True),
+        Column("PSNR dB", 0, 18, psnr, right=True),
+        Column("SSIM", 1, 11, change("ssim", 3), right=True),
+        Column("NMSE", 2, 11, change("nmse", 3), right=True),
+    ]
+    return fit(every, width)
+
+
+def mean_site(sites: Sequence[Site]) -> Site:
+    """A row of means, of the same layout."""
+    row: dict[str, Any] = {"name": f"mean of {len(sites)}", "role": ""}
+    row["train_slices"] = sum(site["train_slices"] for site in sites)
+    for when in ("zero_filled", "test"):
+        row[when] = {key: mean(site[when][key] for site in sites) for key in ("psnr", "ssim", "nmse")}
+    return row
+
+
+def fact_lines(summary: Mapping[str, Any]) -> list[Text]:
+    """What crossed, how long it took, which weights came out."""
+    seconds = summary["seconds"]
+    crossed = ", ".join(f"{kind} {byte_size(count)}" for kind, count in summary["ledger"].items())
+    took = (
+        f"{clock_time(seconds['total'])}: start-up {seconds['startup']:.1f} s, "
+        f"first round {seconds['first_round']:.1f} s, then {seconds['median_round']:.2f} s a round"
+    )
+    facts = [("crossed", crossed), ("took", took)]
+    facts.append(("weights", f"sha256 {summary['weights_sha256'][:12]}, seed {summary['seed']}"))
+    lines = [Text.assemble((f" {label:9}", "bright_black"), text) for label, text in facts]
+    for each in lines:
+        each.no_wrap, each.overflow = True, "ellipsis"
+    return lines
