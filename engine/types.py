@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Role = Literal["source", "target", "both"]
 Split = Literal["train", "val", "test"]
+
+
+class TrainingStopped(RuntimeError):
+    """Training cannot go on (a loss that is not finite, an alignment that is cut off); says site and round."""
 
 
 # ---- inside an institution ------------------------------------------------------------------------------
@@ -30,6 +33,7 @@ class Batch:
     input:  [B, 1, H, W] zero-filled magnitude, normalised per slice to zero mean and unit deviation
     target: [B, 1, H, W] fully sampled magnitude, normalised with the *input's* mean and deviation
     truth:  [B, H, W] fully sampled magnitude in the scanner's units, not clamped: what is scored
+    zero_filled: [B, H, W] zero-filled magnitude in the scanner's units, not clamped: what a network must beat
     kspace: complex64 [B, C, H, W] undersampled; mask: bool [B, W] columns measured
     mean, std: [B] of the zero-filled magnitude, the scanner's units
     volume: int64 [B] index of the patient within the split
@@ -38,6 +42,7 @@ class Batch:
     input: torch.Tensor
     target: torch.Tensor
     truth: torch.Tensor
+    zero_filled: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
     volume: torch.Tensor

@@ -1,0 +1,124 @@
+"""FL-MRCM: federated averaging with cross-site modeling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from engine.algorithms.base import Algorithm
+from engine.types import TrainingStopped
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from engine.training import Forward, LocalTraining
+    from engine.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlMrcm(Algorithm):
+    """Guo et al., CVPR 2021, arXiv 2103.02148, section 3.3 and algorithm 1. Alignment weight 0 is FL-MR.
+
+    Each source site keeps a domain identifier that learns to tell its latents from the target's (eq. 4); the
+    encoder learns to fool it (eq. 5). The target itself, if it trains, does so without the adversarial term.
+    """
+
+    needs_target: ClassVar[bool] = True
+
+    alignment_weight: float = 0.01
+    """Weight of the adversarial loss beside the reconstruction loss (1 in the paper); 0: observe, do not align."""
+    alignment_warmup: int = 0
+    """Rounds over which the weight rises linearly from 0 to its full value."""
+    identifier_lr: float = 1e-3
+    """Learning rate of the domain identifiers; their optimiser is the network's kind, its state always kept."""
+    identifier_steps: int = 1
+    """Identifier steps for each step of the network."""
+    identifier_form: Literal["two_logits", "one_logit"] = "two_logits"
+    """Two rectified logits as published, or one plain logit."""
+    exchange: Literal["latents", "raw"] = "latents"  # type: ignore[misc]
+    """What of the target reaches the sources: its latents, or its raw images as in the authors' code (parity)."""
+
+    def __post_init__(self) -> None:
+        for name in ("alignment_weight", "alignment_warmup"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 0")
+        if not self.identifier_lr > 0:
+            raise ValueError(f"identifier_lr = {self.identifier_lr}: must be positive")
+        if self.identifier_steps < 1:
+            raise ValueError(f"identifier_steps = {self.identifier_steps}: must be at least 1")
+
+    def weight(self, round: int) -> float:
+        """The alignment weight of a round counted from 0."""
+        return self.alignment_weight * min(1.0, (round + 1) / (self.alignment_warmup + 1))
+
+    def companions(self, local: LocalTraining) -> Mapping[str, nn.Module]:
+        """The domain identifier C_k of a source site."""
+        from engine.models.identifier import Identifier
+
+        if local.is_target:
+            return {}
+        return {"identifier": Identifier(local.latent_features, form=self.identifier_form)}
+
+    def before_step(self, local: LocalTraining, forward: Forward) -> None:
+        """The identifier's steps, on detached latents (eq. 4)."""
+        from engine.models.identifier import accuracy, identification_loss
+
+        if local.is_target:
+            return
+        identifier = local.companions["identifier"]
+        local.scratch["target_latents"] = latents = self._target_latents(local, len(forward.latents))
+        source, target = forward.latents.detach(), latents.detach()
+        for step in range(self.identifier_steps):
+            logits = identifier.module(source), identifier.module(target)
+            loss = identification_loss(*logits)
+            if step == 0:  # before the identifier has learnt from these very latents
+                local.log("identifier_accuracy", accuracy(*logits))
+                local.log("identifier_loss", loss)
+            identifier.descend(loss, self.identifier_lr)
+
+    def loss(self, local: LocalTraining, batch: Batch, forward: Forward) -> Tensor:
+        """Reconstruction plus weighted adversarial loss (eq. 6), with the identifier just updated held fixed."""
+        from engine.models.identifier import identification_loss
+
+        reconstruction = local.reconstruction_loss(batch, forward)
+        if local.is_target:
+            return reconstruction
+        with local.companions["identifier"].frozen() as identifier:
+            logits = identifier(forward.latents), identifier(local.scratch["target_latents"])
+        adversarial = identification_loss(*logits, swapped=True)
+        local.log("adversarial_loss", adversarial)
+        weight = self.weight(local.broadcast.round)
+        if local.first_step:
+            self._measure_gradient(local, adversarial, weight)
+        return reconstruction + weight * adversarial if weight else reconstruction
+
+    def correct_gradients(self, local: LocalTraining) -> None:
+        """Corrects nothing: on the round's first batch it reports the reconstruction's share of the gradient."""
+        if local.is_target or not local.first_step:
+            return
+        weight = self.weight(local.broadcast.round)
+        adversarial = local.scratch["adversarial_gradient"]
+        local.log("reconstruction_gradient", (local.encoder_gradient() - weight * adversarial).norm())
+
+    def _measure_gradient(self, local: LocalTraining, adversarial: Tensor, weight: float) -> None:
+        """The unweighted adversarial gradient on the encoder. Raises TrainingStopped if alignment is cut off."""
+        gradient = local.gradient_on_encoder(adversarial)
+        norm = gradient.norm()
+        if weight > 0 and float(norm) == 0.0:
+            raise TrainingStopped(
+                f"site {local.site}, round {local.broadcast.round + 1}: the adversarial gradient on the encoder "
+                f"is exactly zero although alignment_weight is {self.alignment_weight}; nothing would be aligned"
+            )
+        local.scratch["adversarial_gradient"] = gradient
+        local.log("adversarial_gradient", norm)
+
+    def _target_latents(self, local: LocalTraining, count: int) -> Tensor:
+        """[count, D]: drawn from those the target sent, or encoded here from its raw images, in file order."""
+        if self.exchange == "raw":
+            raw = local.received("raw")
+            start = local.step * local.config.batch_size
+            rows = [(start + i) % len(raw) for i in range(count)]
+            return local.encode(raw[rows])
+        latents = local.received("latents")
+        return latents[local.rng.integers(len(latents), size=count)]

@@ -1,0 +1,217 @@
+"""The institutions as the driver addresses them: in this process, or spread over Ray actors. Same bits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.placement import Plan
+from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split
+from engine.weights import Layout
+
+if TYPE_CHECKING:
+    from engine.config import Setting
+    from engine.institution import Institution
+
+SiteFactory = Callable[[Any, str], SiteLike]
+"""Builds a site in the process it lives in, from what all sites share (the anatomy) and the device's name."""
+
+MAX_RESTARTS = 3
+
+
+class Cohort(ABC):
+    """Typed calls over `call`; results come in the order of the names, whatever the order of arrival."""
+
+    @abstractmethod
+    def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:
+        """Build the sites. Raises ValueError for data a site cannot be built from."""
+
+    @abstractmethod
+    def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
+        """Call a method of the named institutions."""
+
+    @abstractmethod
+    def initial_weights(self) -> tuple[Array, Layout]:
+        """The seeded initial network, [P], and its layout."""
+
+    def slices(self, names: Sequence[str]) -> list[int]:
+        """Training slices of each."""
+        return self.call("slices", names)
+
+    def train(self, names: Sequence[str], broadcast: Broadcast) -> list[SiteUpdate]:
+        """Local training at each."""
+        return self.call("train", names, broadcast)
+
+    def encode(self, name: str, broadcast: Broadcast) -> Array:
+        """One site's pooled training latents [N, D]."""
+        latents: Array = self.call("encode", [name], broadcast)[0]
+        return latents
+
+    def raw(self, name: str, broadcast: Broadcast) -> Array:
+        """One site's network inputs [N, 1, H, W] themselves; parity only."""
+        images: Array = self.call("raw", [name], broadcast)[0]
+        return images
+
+    def evaluate(
+        self, names: Sequence[str], broadcast: Broadcast, split: Split, latents: bool = False
+    ) -> list[SiteScores]:
+        """Scores of the broadcast network at each."""
+        return self.call("evaluate", names, broadcast, split, latents)
+
+    def zero_filled(self, names: Sequence[str], split: Split) -> list[SiteScores]:
+        """Scores of the zero-filled images at each."""
+        return self.call("zero_filled", names, split)
+
+    def previews(self, names: Sequence[str], broadcast: Broadcast) -> list[Preview]:
+        """One test slice's pictures of each."""
+        return self.call("preview", names, broadcast)
+
+    def restore(self, states: Mapping[str, bytes]) -> None:
+        """Hand each site the state a checkpoint holds for it."""
+        for name, state in states.items():
+            self.call("restore", [name], state)
+
+
+class LocalCohort(Cohort):
+    """All institutions in this process, one after the other."""
+
+    def __init__(self, setting: Setting) -> None:
+        import torch
+
+        from engine.streams import torch_seed
+        from engine.training import Workspace
+
+        torch.set_num_threads(setting.threads)
+        self._setting = setting
+        seed = torch_seed(setting.seed, "model")
+        self._workspace = Workspace(setting.model, setting.train, setting.device, seed)
+        self._initial = self._workspace.weights.dump()
+        self._institutions: dict[str, Institution] = {}
+
+    def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:
+        from engine.institution import Institution
+
+        for name, factory in factories.items():
+            site = factory(shared, self._setting.device)
+            self._institutions[name] = Institution(site, self._workspace, self._setting)
+
+    def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
+        return [getattr(self._institutions[name], method)(*args) for name in names]
+
+    def initial_weights(self) -> tuple[Array, Layout]:
+        return self._initial, self._workspace.weights.layout
+
+
+class RayCohort(Cohort):
+    """Institutions in Ray actors, each a LocalCohort of its own, at most `plan.at_once` of them computing.
+
+    An actor that dies is started again with its sites' last states and repeats the call: a site's streams depend
+    on the round alone, so the numbers stay the same.
+    """
+
+    def __init__(self, setting: Setting, plan: Plan) -> None:
+        import ray
+        from ray.util.placement_group import placement_group
+
+        self._setting, self._plan = setting, plan
+        self._group = placement_group([dict(b) for b in plan.bundles], strategy="PACK")
+        self._ray = ray
+        self._workers = [self._start(i) for i in range(len(plan.workers))]
+        self._states: dict[str, bytes] = {}
+        self._sent: tuple[Broadcast, Any] | None = None
+        self._restarts = 0
+
+    def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:
+        self._factories, self._shared = factories, shared
+        self._ray.get([self._build(i) for i in range(len(self._workers))])
+
+    def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
+        waiting = []
+        for index, worker in enumerate(self._plan.workers):
+            own = [name for name in names if name in worker.sites]
+            if own:
+                waiting.append((index, own))
+        arguments = [self._put(a) if isinstance(a, Broadcast) else a for a in args]
+        results: dict[str, Any] = {}
+        running: dict[Any, tuple[int, list[str]]] = {}
+        while waiting or running:
+            while waiting and len(running) < self._plan.at_once:
+                index, own = waiting.pop(0)
+                running[self._workers[index].call.remote(method, own, *arguments)] = (index, own)
+            done, _ = self._ray.wait(list(running), num_returns=1)
+            index, own = running.pop(done[0])
+            try:
+                answers = self._ray.get(done[0])
+            except self._ray.exceptions.RayActorError as error:
+                self._restart(index, error)
+                waiting.insert(0, (index, own))
+                continue
+            results |= dict(zip(own, answers, strict=True))
+            self._states |= {a.site: a.state for a in answers if isinstance(a, SiteUpdate)}
+        return [results[name] for name in names]
+
+    def initial_weights(self) -> tuple[Array, Layout]:
+        answer: tuple[Array, Layout] = self._ray.get(self._workers[0].initial_weights.remote())
+        return answer
+
+    def restore(self, states: Mapping[str, bytes]) -> None:
+        super().restore(states)
+        self._states = dict(states)
+
+    def close(self) -> None:
+        """Give the actors and their resources back."""
+        for worker in self._workers:
+            self._ray.kill(worker)
+        self._ray.util.remove_placement_group(self._group)
+
+    def _start(self, index: int) -> Any:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        worker = self._plan.workers[index]
+        strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=worker.bundle)
+        actor = self._ray.remote(Worker).options(num_cpus=worker.cpu, num_gpus=worker.gpu, scheduling_strategy=strategy)
+        return actor.remote(self._setting, worker.gpu)
+
+    def _build(self, index: int) -> Any:
+        own = {name: self._factories[name] for name in self._plan.workers[index].sites}
+        return self._workers[index].build.remote(own, self._shared)
+
+    def _restart(self, index: int, error: Exception) -> None:
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise error
+        self._workers[index] = self._start(index)
+        self._ray.get(self._build(index))
+        for name in self._plan.workers[index].sites:
+            if name in self._states:
+                self._ray.get(self._workers[index].call.remote("restore", [name], self._states[name]))
+
+    def _put(self, broadcast: Broadcast) -> Any:
+        """One copy in the object store however many workers read it."""
+        if self._sent is None or self._sent[0] is not broadcast:
+            self._sent = broadcast, self._ray.put(broadcast)
+        return self._sent[1]
+
+
+class Worker:
+    """The Ray actor: a LocalCohort in a process of its own. gpu: its share of a GPU, also its memory cap."""
+
+    def __init__(self, setting: Setting, gpu: float) -> None:
+        if setting.device == "cuda" and gpu:
+            import torch
+
+            torch.cuda.set_per_process_memory_fraction(gpu)
+        self._cohort = LocalCohort(setting)
+
+    def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:
+        """Build this worker's sites."""
+        self._cohort.build(factories, shared)
+
+    def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
+        """Call a method of this worker's institutions."""
+        return self._cohort.call(method, names, *args)
+
+    def initial_weights(self) -> tuple[Array, Layout]:
+        """The seeded initial network and its layout."""
+        return self._cohort.initial_weights()

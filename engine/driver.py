@@ -1,0 +1,221 @@
+"""The driver: federated rounds over a cohort. No torch, no files; it yields what others show and store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine.algorithms.base import Algorithm
+from engine.cohort import Cohort, RayCohort, SiteFactory
+from engine.config import Setting
+from engine.ledger import SCORE_BYTES, Ledger
+from engine.placement import Plan
+from engine.shift import mmd
+from engine.types import (
+    Array,
+    Broadcast,
+    Preview,
+    RoundReport,
+    Scores,
+    ServerState,
+    SiteRound,
+    SiteScores,
+    SiteUpdate,
+    Split,
+)
+from engine.weights import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Who does what. sources train; the target is aligned to; everyone is scored. All in name order."""
+
+    everyone: tuple[str, ...]
+    sources: tuple[str, ...]
+    target: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a run can go on from: the server's state and each site's opaque one."""
+
+    server: ServerState
+    sites: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of the sites before the first round."""
+
+    train_slices: Mapping[str, int]
+    zero_filled: Mapping[str, Scores]
+    layout: Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of a run: test scores by site, pictures, what crossed after the last round."""
+
+    test: Mapping[str, Scores]
+    zero_filled: Mapping[str, Scores]
+    previews: Sequence[Preview]
+    ledger: Mapping[str, int]
+
+
+class Stopwatch:
+    """Seconds by phase: each `lap` books the time since the last one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Book the time since the last lap under a phase."""
+        now = time.perf_counter()
+        self.seconds[phase] = now - self._last
+        self._last = now
+
+
+class Driver:
+    """Runs rounds: broadcast, encode the target, train locally, aggregate, evaluate."""
+
+    def __init__(self, cohort: Cohort, algorithm: Algorithm, roles: Roles, shift_every: int = 1) -> None:
+        self.cohort = cohort
+        self.algorithm = algorithm
+        self.roles = roles
+        self.shift_every = shift_every
+        self.ledger = Ledger()
+        self.server: ServerState
+        self.states: dict[str, bytes] = {}
+
+    def start(self, snapshot: Snapshot | None = None) -> Facts:
+        """Take up a snapshot, or the seeded initial weights, and ask the sites what they have."""
+        weights, layout = self.cohort.initial_weights()
+        if snapshot is None:
+            self.server = self.algorithm.init_server(weights)
+        else:
+            self.server, self.states = snapshot.server, dict(snapshot.sites)
+            self.cohort.restore(self.states)
+        self._current = self.algorithm.broadcast(self.server)
+        everyone = self.roles.everyone
+        zero_filled = self.cohort.zero_filled(everyone, "val")
+        return Facts(
+            train_slices=dict(zip(everyone, self.cohort.slices(everyone), strict=True)),
+            zero_filled={s.site: s.scores for s in zero_filled},
+            layout=layout,
+        )
+
+    def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
+        """Rounds up to number `rounds`, with a snapshot after every `snapshot_every`-th and the last."""
+        while self.server.round < rounds:
+            report = self.run_round()
+            due = self.server.round % snapshot_every == 0 or self.server.round == rounds
+            yield report, Snapshot(server=self.server, sites=dict(self.states)) if due else None
+
+    def run_round(self) -> RoundReport:
+        """Broadcast, encode the target, train locally, aggregate, evaluate."""
+        clock = Stopwatch()
+        broadcast = self._with_target(self._current)
+        clock.lap("encode")
+        updates = self.cohort.train(self.roles.sources, broadcast)
+        self._count_updates(broadcast, updates)
+        clock.lap("train")
+        self.server = self.algorithm.aggregate(self.server, updates)
+        self._current = self.algorithm.broadcast(self.server)
+        clock.lap("aggregate")
+        scores, shifts = self._evaluate("val")
+        clock.lap("evaluate")
+        metrics = {update.site: update.metrics for update in updates}
+        sites = {
+            s.site: SiteRound(metrics=metrics.get(s.site, {}), scores=s.scores, shift=shifts.get(s.site))
+            for s in scores
+        }
+        return RoundReport(
+            round=self.server.round, sites=sites, ledger=self.ledger.close_round(), seconds=clock.seconds
+        )
+
+    def finish(self, previews: bool = True) -> Outcome:
+        """Score the test patients, once, and draw a slice of each site."""
+        everyone = self.roles.everyone
+        self.ledger.add("weights", self._current.weights, len(everyone))
+        test, _ = self._evaluate("test", measure_shift=False)
+        pictures = self.cohort.previews(everyone, self._current) if previews else []
+        for p in pictures:
+            self.ledger.add("previews", p.zero_filled.nbytes + p.reconstruction.nbytes + p.truth.nbytes)
+        return Outcome(
+            test={s.site: s.scores for s in test},
+            zero_filled={s.site: s.scores for s in self.cohort.zero_filled(everyone, "test")},
+            previews=pictures,
+            ledger=self.ledger.close_round(),
+        )
+
+    def _with_target(self, broadcast: Broadcast) -> Broadcast:
+        """Add the target's latents (or, for parity, its raw images) if the algorithm aligns."""
+        target, algorithm = self.roles.target, self.algorithm
+        if not algorithm.needs_target or target is None:
+            return broadcast
+        if algorithm.exchange == "raw":
+            raw = self.cohort.raw(target, broadcast)
+            self.ledger.add("raw", raw, self._readers())
+            return replace(broadcast, raw=raw)
+        latents = self.cohort.encode(target, broadcast)
+        self.ledger.add("latents", latents, 1 + self._readers())
+        return replace(broadcast, latents=latents)
+
+    def _readers(self) -> int:
+        return sum(name != self.roles.target for name in self.roles.sources)
+
+    def _count_updates(self, broadcast: Broadcast, updates: Sequence[SiteUpdate]) -> None:
+        self.ledger.add("weights", broadcast.weights, len(self.roles.everyone))
+        for kind, array in broadcast.extra.items():
+            self.ledger.add(kind, array, len(self.roles.sources))
+        for update in updates:
+            self.ledger.add("weights", update.weights)
+            self.ledger.add("state", update.state)
+            for kind, array in update.extra.items():
+                self.ledger.add(kind, array)
+            self.states[update.site] = update.state
+
+    def _evaluate(self, split: Split, measure_shift: bool = True) -> tuple[list[SiteScores], dict[str, float]]:
+        """Everyone's scores, and each site's distance to the target in latent space where it is due."""
+        target = self.roles.target
+        due = measure_shift and target is not None and self.shift_every > 0
+        due = due and self.server.round % max(self.shift_every, 1) == 0
+        scores = self.cohort.evaluate(self.roles.everyone, self._current, split, due)
+        latents: dict[str, Array] = {}
+        for s in scores:
+            self.ledger.add("scores", SCORE_BYTES * len(s.per_volume))
+            if s.latents is not None:
+                self.ledger.add("latents", s.latents)
+                latents[s.site] = s.latents
+        if not due or target is None:
+            return scores, {}
+        others = [name for name in latents if name != target]
+        return scores, {name: mmd(latents[name], latents[target]) for name in others}
+
+
+class DriverActor:
+    """The Ray actor around a driver: it owns the workers, and streams its rounds."""
+
+    def __init__(self, setting: Setting, plan: Plan, roles: Roles, shift_every: int) -> None:
+        self._cohort = RayCohort(setting, plan)
+        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every)
+
+    def start(self, factories: Mapping[str, SiteFactory], shared: Sequence[Any], snapshot: Snapshot | None) -> Facts:
+        """Build the sites. shared: a list of one object reference, which only the workers resolve."""
+        self._cohort.build(factories, shared[0])
+        return self._driver.start(snapshot)
+
+    def run(self, rounds: int, snapshot_every: int) -> Iterator[tuple[RoundReport, Snapshot | None]]:
+        """`Driver.run`."""
+        yield from self._driver.run(rounds, snapshot_every)
+
+    def finish(self, previews: bool) -> Outcome:
+        """`Driver.finish`."""
+        return self._driver.finish(previews)
+
+    def close(self) -> None:
+        """Give the workers back."""
+        self._cohort.close()

@@ -1,0 +1,212 @@
+"""An institution as the driver may address it: the boundary. No method returns its images or k-space.
+
+The two exceptions have names and ledger kinds of their own: `raw` (the authors' exchange, for parity) and
+`preview` (one slice's pictures, for a report).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from engine.config import Setting
+from engine.metrics import mean_scores, score
+from engine.models.unet import pool_latents
+from engine.optimizers import OPTIMIZERS, State
+from engine.streams import rng, torch_seed
+from engine.training import LocalTraining, Trainable, Workspace, seeded, train
+from engine.types import Array, Batch, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split
+
+EVAL_BATCH = 16  # slices a forward pass without gradients
+
+
+class Institution:
+    """One site's data, its private state, and the process-wide network it takes turns in."""
+
+    def __init__(self, site: SiteLike, workspace: Workspace, setting: Setting) -> None:
+        self._site = site
+        self._workspace = workspace
+        self._setting = setting
+        self._moments: State = {}
+        self._companions: dict[str, Trainable] = {}
+        self._restored: dict[str, Tensor] = {}
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self._site.name
+
+    def slices(self) -> int:
+        """Number of its training slices."""
+        return self._site.slices("train")
+
+    def train(self, broadcast: Broadcast) -> SiteUpdate:
+        """Local training from the broadcast weights. Raises TrainingStopped."""
+        started = time.perf_counter()
+        local = self._start(broadcast)
+        samples = train(local, self._site, self._setting.algorithm, self._moments)
+        return SiteUpdate(
+            site=self.name,
+            weights=local.weights.dump(),
+            samples=samples,
+            steps=local.steps,
+            metrics=local.metrics(),
+            extra=self._setting.algorithm.extra_upload(local),
+            state=self.state(),
+            seconds=time.perf_counter() - started,
+        )
+
+    @torch.no_grad()
+    def encode(self, broadcast: Broadcast) -> Array:
+        """[N, D] pooled latents of its training slices, freshly masked, under the broadcast encoder."""
+        self._load(broadcast, training=False)
+        return _join([self._latents(batch) for batch in self._training_batches(broadcast)])
+
+    @torch.no_grad()
+    def raw(self, broadcast: Broadcast) -> Array:
+        """[N, 1, H, W] its normalised network inputs themselves: ledger kind `raw`, parity only."""
+        return _join([batch.input for batch in self._training_batches(broadcast)])
+
+    @torch.no_grad()
+    def evaluate(self, broadcast: Broadcast, split: Split, latents: bool = False) -> SiteScores:
+        """Scores of the broadcast network on a split; with its pooled latents if asked for."""
+        self._load(broadcast, training=False)
+        collected: list[Tensor] = []
+
+        def reconstruct(batch: Batch) -> Tensor:
+            z, image = self._reconstruct(batch)
+            if latents:
+                collected.append(pool_latents(z).float())
+            return image
+
+        scores = self._score(split, reconstruct)
+        return replace(scores, latents=_join(collected)) if latents else scores
+
+    @torch.no_grad()
+    def zero_filled(self, split: Split) -> SiteScores:
+        """Scores of the zero-filled images themselves."""
+        return self._score(split, lambda batch: batch.zero_filled)
+
+    @torch.no_grad()
+    def preview(self, broadcast: Broadcast) -> Preview:
+        """Zero-filled, reconstruction and truth of the middle slice of the first test patient."""
+        self._load(broadcast, training=False)
+        zero_filled: list[Tensor] = []
+
+        def reconstruct(batch: Batch) -> Tensor:
+            zero_filled.append(batch.zero_filled)
+            return self._reconstruct(batch)[1]
+
+        truth, image = next(self._volumes("test", reconstruct))
+        middle = len(truth) // 2
+        pictures = (torch.cat(zero_filled)[middle], image[middle], truth[middle])
+        blurred, reconstruction, true = (picture.float().cpu().numpy() for picture in pictures)
+        return Preview(site=self.name, zero_filled=blurred, reconstruction=reconstruction, truth=true)
+
+    def state(self) -> bytes:
+        """What a checkpoint needs of this site: optimiser moments and private networks, as safetensors bytes."""
+        tensors: State = {}
+        if self._setting.train.optimizer_state == "kept":
+            tensors |= {f"network/{key}": value for key, value in self._moments.items()}
+        for name, companion in self._companions.items():
+            tensors[f"{name}/weights"] = companion.weights.values
+            tensors |= {f"{name}/{key}": value for key, value in companion.state.items()}
+        return safetensors.torch.save(tensors) if tensors else b""
+
+    def restore(self, state: bytes) -> None:
+        """Go on from what `state` gave, in this or an earlier process."""
+        tensors = safetensors.torch.load(state) if state else {}
+        self._restored = {key: value.to(self._workspace.device) for key, value in tensors.items()}
+        self._moments = self._take("network")
+        self._companions = {}
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _start(self, broadcast: Broadcast) -> LocalTraining:
+        """The round's local training with the network loaded and this site's private state in place."""
+        setting, workspace = self._setting, self._workspace
+        self._load(broadcast, training=True)
+        local = LocalTraining(
+            workspace=workspace,
+            site=self.name,
+            broadcast=broadcast,
+            config=setting.train,
+            rng=rng(setting.seed, "training", self.name, broadcast.round),
+            is_target=self.name == setting.target,
+        )
+        if setting.train.optimizer_state == "fresh" or not self._moments:
+            self._moments = OPTIMIZERS[setting.train.optimizer].init(workspace.weights.parameters)
+        if not self._companions:
+            self._companions = self._build_companions(local)
+        local.companions = self._companions
+        return local
+
+    def _build_companions(self, local: LocalTraining) -> dict[str, Trainable]:
+        """The algorithm's private networks, new from this site's own stream or as a checkpoint has them."""
+        setting, workspace = self._setting, self._workspace
+        seed = torch_seed(setting.seed, "companions", self.name)
+        modules = seeded(seed, lambda: setting.algorithm.companions(local))
+        companions = {}
+        for name, module in modules.items():
+            companion = Trainable(module.to(workspace.device, workspace.dtype), OPTIMIZERS[setting.train.optimizer])
+            saved = self._take(name)
+            if saved:
+                companion.weights.values.copy_(saved.pop("weights"))
+                companion.state = saved
+            companions[name] = companion
+        return companions
+
+    def _take(self, owner: str) -> State:
+        """What a checkpoint held for one owner, each tensor once."""
+        keys = [key for key in self._restored if key.startswith(f"{owner}/")]
+        return {key.removeprefix(f"{owner}/"): self._restored.pop(key) for key in keys}
+
+    def _load(self, broadcast: Broadcast, *, training: bool) -> None:
+        self._workspace.weights.load(broadcast.weights)
+        self._workspace.model.train(training)
+
+    def _training_batches(self, broadcast: Broadcast) -> Iterator[Batch]:
+        """The first epoch's batches of this round."""
+        return self._site.train_batches(broadcast.round, 0, self._setting.train.batch_size)
+
+    def _latents(self, batch: Batch) -> Tensor:
+        with self._workspace.forward_precision():
+            z, _ = self._workspace.model.encode(batch.input)
+        return pool_latents(z).to(self._workspace.dtype)
+
+    def _reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The bottleneck, and the reconstruction [B, H, W] in the scanner's units."""
+        with self._workspace.forward_precision():
+            z, skips = self._workspace.model.encode(batch.input)
+            output = self._workspace.model.decode(z, skips)
+        return z, output[:, 0].to(batch.mean.dtype) * batch.std[:, None, None] + batch.mean[:, None, None]
+
+    def _score(self, split: Split, image_of: Callable[[Batch], Tensor]) -> SiteScores:
+        scores = tuple(score(truth, image) for truth, image in self._volumes(split, image_of))
+        return SiteScores(site=self.name, scores=mean_scores(scores), per_volume=scores)
+
+    def _volumes(self, split: Split, image_of: Callable[[Batch], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Truth and image [S, H, W] of one patient after the other."""
+        truths: list[Tensor] = []
+        images: list[Tensor] = []
+        current = 0
+        for batch in self._site.eval_batches(split, EVAL_BATCH):
+            image = image_of(batch)
+            for volume in torch.unique(batch.volume).tolist():
+                if volume != current:
+                    yield torch.cat(truths), torch.cat(images)
+                    truths, images, current = [], [], volume
+                rows = batch.volume == volume
+                truths.append(batch.truth[rows])
+                images.append(image[rows])
+        yield torch.cat(truths), torch.cat(images)
+
+
+def _join(parts: list[Tensor]) -> Array:
+    return np.ascontiguousarray(torch.cat(parts).cpu().numpy())

@@ -1,0 +1,106 @@
+"""The paper's U-Net, split where cross-site modeling needs it: at the bottleneck.
+
+Ronneberger et al., MICCAI 2015, arXiv 1505.04597, in the form of Zbontar et al. (fastMRI), arXiv 1811.08839,
+section 5.1.2: instance normalisation without affine weights, leaky ReLU of slope 0.2, average pooling,
+transposed convolutions. The names of the weights are the published ones.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+
+
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions, each normalised and rectified: [B, inputs, H, W] -> [B, outputs, H, W]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(outputs),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Identity(),  # fastMRI's dropout, at probability 0: keeps the published names
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(outputs),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, outputs, H, W]."""
+        y: Tensor = self.layers(x)
+        return y
+
+
+class UpBlock(nn.Module):
+    """A transposed convolution that doubles the resolution: [B, inputs, H, W] -> [B, outputs, 2H, 2W]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False),
+            nn.InstanceNorm2d(outputs),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, outputs, 2H, 2W]."""
+        y: Tensor = self.layers(x)
+        return y
+
+
+class UNet(nn.Module):
+    """[B, 1, H, W] -> [B, 1, H, W], with the bottleneck z: [B, channels * 2**pool_layers, H / 2**pools, ...]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths = [config.channels * 2**level for level in range(config.pool_layers + 1)]
+        self.residual = config.residual
+        self.latent_channels = widths[-1]
+        self.down_sample_layers = nn.ModuleList(
+            ConvBlock(i, o) for i, o in zip([1, *widths[:-2]], widths[:-1], strict=True)
+        )
+        self.conv = ConvBlock(widths[-2], widths[-1])
+        self.up_transpose_conv = nn.ModuleList(UpBlock(2 * w, w) for w in reversed(widths[:-1]))
+        self.up_conv = nn.ModuleList(ConvBlock(2 * w, w) for w in reversed(widths[1:-1]))
+        last = nn.Conv2d(widths[0], 1, 1)
+        self.up_conv.append(nn.Sequential(ConvBlock(2 * widths[0], widths[0]), last))
+        if config.zero_last:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """[B, 1, H, W] -> the bottleneck z and the skip connections, the input first."""
+        skips = [x]
+        for down in self.down_sample_layers:
+            x = down(x)
+            skips.append(x)
+            x = F.avg_pool2d(x, 2)
+        return self.conv(x), skips
+
+    def decode(self, z: Tensor, skips: list[Tensor]) -> Tensor:
+        """What `encode` gave -> [B, 1, H, W]. Odd sizes are met by reflecting the last row and column."""
+        x = z
+        for up, conv, skip in zip(self.up_transpose_conv, self.up_conv, reversed(skips[1:]), strict=True):
+            x = up(x)
+            missing = (0, skip.shape[-1] - x.shape[-1], 0, skip.shape[-2] - x.shape[-2])
+            if any(missing):
+                x = F.pad(x, missing, mode="reflect")
+            x = conv(torch.cat([x, skip], dim=1))
+        return skips[0] + x if self.residual else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, H, W] -> [B, 1, H, W]."""
+        return self.decode(*self.encode(x))
+
+    def encoder_weights(self) -> list[nn.Parameter]:
+        """The parameters the bottleneck depends on."""
+        return [*self.down_sample_layers.parameters(), *self.conv.parameters()]
+
+
+def pool_latents(z: Tensor) -> Tensor:
+    """[B, L, h, w] -> [B, 4 L]: what the domain identifiers see, Guo 2021: average-pooled to 2x2, flattened."""
+    return F.adaptive_avg_pool2d(z, 2).flatten(1)

@@ -1,0 +1,160 @@
+"""Where institutions compute: which actor, which processor, which GPU. Pure arithmetic, no Ray, no torch.
+
+An institution is its own state and random streams; placement changes how fast a federation runs, never its numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+GRAIN = 10_000  # Ray counts resources in steps of 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How a federation uses the machine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run; auto: on the GPUs if there are any."""
+    workers: int | None = None
+    """Institutions that compute at once; None: what the GPUs hold, or one a core; 0: all in this process."""
+    sites_per_worker: int | None = None
+    """Institutions that share a worker process; None: one while there are slots, several beyond. Same bits."""
+    gpus_per_site: float | None = None
+    """Share of a GPU an institution gets, also its memory cap; None: 1 / ceil(sites / GPUs)."""
+    threads: int = 1
+    """CPU threads an institution computes with; part of what makes a run repeatable."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers = {self.workers}: must be at least 0")
+        for name in ("sites_per_worker", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value}: must be at least 1")
+        if self.gpus_per_site is not None and not 0 < self.gpus_per_site <= 1:
+            raise ValueError(f"gpus_per_site = {self.gpus_per_site}: must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to place on."""
+
+    cpus: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """One worker process. bundle: index into the plan's bundles; gpu: its share of that bundle's GPU."""
+
+    sites: tuple[str, ...]
+    bundle: int
+    cpu: float
+    gpu: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Worker processes and the resource bundles (of one placement group) they live in. at_once: how many compute."""
+
+    workers: tuple[WorkerPlan, ...]
+    bundles: tuple[Mapping[str, float], ...]
+    at_once: int
+
+    def share(self, site: str) -> str:
+        """A site's share in words."""
+        worker = next(w for w in self.workers if site in w.sites)
+        if worker.gpu:
+            return f"{worker.gpu / len(worker.sites):.4g} GPU"
+        return "1 CPU" if len(worker.sites) == 1 else f"1/{len(worker.sites)} CPU"
+
+
+def plan(
+    sites: Sequence[tuple[str, int]],
+    machine: Machine,
+    placement: Placement,
+    shares: Mapping[str, float] | None = None,
+) -> Plan:
+    """Place sites, given as (name, training slices), on a machine.
+
+    shares: shares of a GPU that single sites ask for. Raises ValueError if the whole cannot be placed.
+    """
+    use_gpus = placement.device == "cuda" or (placement.device == "auto" and machine.gpus > 0)
+    if use_gpus and not machine.gpus:
+        raise ValueError("device = cuda: this machine shows no GPU; use --device cpu")
+    if use_gpus:
+        return _on_gpus(sites, machine, placement, shares or {})
+    return _on_cpus(sites, machine, placement)
+
+
+def _on_cpus(sites: Sequence[tuple[str, int]], machine: Machine, placement: Placement) -> Plan:
+    slots = max(1, machine.cpus // placement.threads)
+    at_once = min(placement.workers or slots, slots, len(sites))
+    count = math.ceil(len(sites) / placement.sites_per_worker) if placement.sites_per_worker else at_once
+    groups = balance(sites, count, placement.sites_per_worker)
+    cpu = floor_share(min(placement.threads, machine.cpus / len(groups)))
+    workers = tuple(WorkerPlan(group, index, cpu, 0.0) for index, group in enumerate(groups))
+    return Plan(workers, tuple({"CPU": cpu} for _ in groups), min(at_once, len(groups)))
+
+
+def _on_gpus(
+    sites: Sequence[tuple[str, int]], machine: Machine, placement: Placement, shares: Mapping[str, float]
+) -> Plan:
+    """One actor an institution, several where a worker is to hold several; packed first-fit, largest first."""
+    default = placement.gpus_per_site or auto_share(len(sites), machine.gpus)
+    groups = balance(sites, math.ceil(len(sites) / (placement.sites_per_worker or 1)), placement.sites_per_worker)
+    demand = {g: floor_share(sum(shares.get(s, default) for s in g)) for g in groups}
+    free = [GRAIN] * machine.gpus
+    where: dict[tuple[str, ...], int] = {}
+    for group in sorted(groups, key=lambda g: (-demand[g], g)):
+        need = round(demand[group] * GRAIN)
+        fits = [gpu for gpu, left in enumerate(free) if left >= need]
+        if not fits:
+            total = sum(demand.values())
+            raise ValueError(
+                f"gpus_per_site: {len(sites)} sites ask for {total:.4g} GPUs in shares of up to "
+                f"{max(demand.values()):.4g}, which do not fit on {machine.gpus}; use --gpus-per-site auto"
+            )
+        where[group] = fits[0]
+        free[fits[0]] -= need
+    used = sorted(set(where.values()))
+    cpu = floor_share(min(1.0, machine.cpus / len(groups)))
+    workers = tuple(WorkerPlan(g, used.index(where[g]), cpu, demand[g]) for g in groups)
+    bundles = tuple(
+        {
+            "GPU": sum(round(w.gpu * GRAIN) for w in workers if w.bundle == b) / GRAIN,
+            "CPU": sum(round(w.cpu * GRAIN) for w in workers if w.bundle == b) / GRAIN,
+        }
+        for b in range(len(used))
+    )
+    at_once = min(placement.workers or len(workers), len(workers))
+    return Plan(workers, bundles, at_once)
+
+
+def auto_share(sites: int, gpus: int) -> float:
+    """1 / ceil(sites / GPUs), rounded down to 1e-4: 4 sites on 2 GPUs take half each."""
+    return floor_share(1 / math.ceil(sites / gpus))
+
+
+def floor_share(share: float) -> float:
+    """Rounded down to Ray's grain of 1e-4."""
+    return math.floor(share * GRAIN + 1e-6) / GRAIN
+
+
+def balance(sites: Sequence[tuple[str, int]], count: int, most: int | None = None) -> list[tuple[str, ...]]:
+    """Sites in `count` groups of about the same number of training slices, at most `most` sites a group.
+
+    Largest first into the lightest group; the result does not depend on the order given.
+    """
+    groups: list[list[str]] = [[] for _ in range(count)]
+    load = [0] * count
+    for name, slices in sorted(sites, key=lambda s: (-s[1], s[0])):
+        open_groups = [g for g in range(count) if most is None or len(groups[g]) < most]
+        lightest = min(open_groups, key=lambda g: (load[g], len(groups[g]), g))
+        groups[lightest].append(name)
+        load[lightest] += slices
+    return [tuple(sorted(group)) for group in groups if group]

@@ -1,0 +1,215 @@
+"""The local training loop, the only one: algorithms change it through their hooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.algorithms.base import Algorithm
+from engine.config import ModelConfig, TrainConfig
+from engine.models.unet import UNet, pool_latents
+from engine.optimizers import OPTIMIZERS, Optimizer, State
+from engine.types import Batch, Broadcast, SiteLike, TrainingStopped
+from engine.weights import FlatWeights
+
+T = TypeVar("T")
+
+
+def seeded(seed: int, build: Callable[[], T]) -> T:
+    """What `build` returns under torch's generator seeded so; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+class Trainable:
+    """A network with its weights, gradients and optimiser's state as flat tensors."""
+
+    def __init__(self, module: nn.Module, optimizer: Optimizer) -> None:
+        self.module = module
+        self.weights = FlatWeights(module)
+        self.optimizer = optimizer
+        self.state: State = optimizer.init(self.weights.parameters)
+
+    def descend(self, loss: Tensor, lr: float) -> None:
+        """One optimiser step down a scalar loss."""
+        self.weights.gradient.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(self.weights.parameters, self.weights.gradient, self.state, lr)
+
+    @contextmanager
+    def frozen(self) -> Iterator[nn.Module]:
+        """The module for a forward pass through which gradients flow, but not into its own weights."""
+        self.module.requires_grad_(False)
+        yield self.module
+        self.module.requires_grad_(True)
+
+
+class Workspace:
+    """The network all sites of a process take turns in. dtype and device are the run's."""
+
+    def __init__(self, model: ModelConfig, train: TrainConfig, device: str, seed: int) -> None:
+        self.device = torch.device(device)
+        self.dtype = torch.float64 if train.precision == "fp64" else torch.float32
+        self.autocast = train.precision == "bf16"
+        self.model = seeded(seed, lambda: UNet(model)).to(self.device, self.dtype)
+        self.weights = FlatWeights(self.model)
+
+    @contextmanager
+    def forward_precision(self) -> Iterator[None]:
+        """Autocast to bfloat16 if the run asks for it."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            yield
+
+
+@dataclass
+class Forward:
+    """One forward pass. latents: [B, D] pooled; output: [B, 1, H, W] normalised; both of the weights' dtype."""
+
+    latents: Tensor
+    output: Tensor
+
+
+class LocalTraining:
+    """One site's training in one round: what an algorithm's hooks see.
+
+    epoch and step count from 0 within the round and the epoch; scratch holds a hook's tensors for a later hook of
+    the same step; rng is the site's own stream for this round.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        site: str,
+        broadcast: Broadcast,
+        config: TrainConfig,
+        rng: np.random.Generator,
+        is_target: bool,
+    ) -> None:
+        self.workspace = workspace
+        self.site = site
+        self.broadcast = broadcast
+        self.config = config
+        self.rng = rng
+        self.is_target = is_target
+        self.companions: dict[str, Trainable] = {}
+        self.epoch = self.step = self.steps = 0
+        self.scratch: dict[str, Tensor] = {}
+        self._received: dict[str, Tensor] = {}
+        self._log: dict[str, list[Tensor]] = {}
+
+    @property
+    def model(self) -> UNet:
+        """The network being trained."""
+        return self.workspace.model
+
+    @property
+    def weights(self) -> FlatWeights:
+        """Its weights and gradients."""
+        return self.workspace.weights
+
+    @property
+    def first_step(self) -> bool:
+        """Whether this is the round's first step."""
+        return self.steps == 0
+
+    @property
+    def latent_features(self) -> int:
+        """D, the length of a pooled latent."""
+        features: int = 4 * self.model.latent_channels
+        return features
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] -> pooled latents [B, D] of the local encoder, with gradients."""
+        with self.workspace.forward_precision():
+            z, _ = self.model.encode(images)
+        return pool_latents(z).to(self.workspace.dtype)
+
+    def forward(self, images: Tensor) -> Forward:
+        """[B, 1, H, W] -> latents and output of the local network."""
+        with self.workspace.forward_precision():
+            z, skips = self.model.encode(images)
+            output = self.model.decode(z, skips)
+        return Forward(pool_latents(z).to(self.workspace.dtype), output.to(self.workspace.dtype))
+
+    def reconstruction_loss(self, batch: Batch, forward: Forward) -> Tensor:
+        """Mean absolute error against the training target, logged as `l1`."""
+        loss = F.l1_loss(forward.output, batch.target)
+        self.log("l1", loss)
+        return loss
+
+    def received(self, kind: str) -> Tensor:
+        """An array of the broadcast ("latents", "raw") on this device, moved there once a round."""
+        if kind not in self._received:
+            array = getattr(self.broadcast, kind)
+            assert array is not None, f"the broadcast carries no {kind}"
+            self._received[kind] = torch.tensor(array, dtype=self.workspace.dtype, device=self.workspace.device)
+        return self._received[kind]
+
+    def encoder_gradient(self) -> Tensor:
+        """The gradient now on the encoder's weights, flat."""
+        gradients = [p.grad for p in self.model.encoder_weights() if p.grad is not None]
+        return torch.cat([g.flatten() for g in gradients])
+
+    def gradient_on_encoder(self, loss: Tensor) -> Tensor:
+        """The gradient of a scalar on the encoder's weights, flat; zeros if it does not depend on them."""
+        weights = self.model.encoder_weights()
+        if not loss.requires_grad:
+            return torch.cat([torch.zeros_like(w).flatten() for w in weights])
+        parts = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
+        return torch.cat([part.flatten() for part in parts])
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Record a scalar; a round reports the mean over its steps."""
+        self._log.setdefault(name, []).append(value.detach())
+
+    def metrics(self) -> dict[str, float]:
+        """The means of what was logged; one transfer from the device."""
+        if not self._log:
+            return {}
+        means = torch.stack([torch.stack(values).double().mean() for values in self._log.values()])
+        return dict(zip(self._log, means.tolist(), strict=True))
+
+
+def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: State) -> int:
+    """Train on all batches of the round; the network's optimiser continues from `state`. Returns the samples.
+
+    Raises TrainingStopped if the loss or the weights are not finite in the end.
+    """
+    optimizer = OPTIMIZERS[local.config.optimizer]
+    lr = local.config.learning_rate(local.broadcast.round)
+    weights = local.weights
+    for epoch in range(local.config.local_epochs):
+        local.epoch = epoch
+        batches = site.train_batches(local.broadcast.round, epoch, local.config.batch_size)
+        for step, batch in enumerate(batches):
+            local.step = step
+            local.scratch.clear()
+            forward = local.forward(batch.input)
+            algorithm.before_step(local, forward)
+            loss = algorithm.loss(local, batch, forward)
+            local.log("loss", loss)
+            weights.gradient.zero_()
+            loss.backward()  # type: ignore[no-untyped-call]
+            algorithm.correct_gradients(local)
+            optimizer.step(weights.parameters, weights.gradient, state, lr)
+            local.steps += 1
+    _check_finite(local)
+    return site.slices("train")
+
+
+def _check_finite(local: LocalTraining) -> None:
+    loss = local.metrics().get("loss", 0.0)
+    if not (math.isfinite(loss) and math.isfinite(float(local.weights.values.abs().max()))):
+        raise TrainingStopped(
+            f"site {local.site}, round {local.broadcast.round + 1}: the update is not finite (loss {loss}); "
+            f"try a smaller lr (now {local.config.lr})"
+        )

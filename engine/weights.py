@@ -1,0 +1,110 @@
+"""A network's weights and gradients as one flat tensor each.
+
+One flat buffer crosses Ray's object store without a copy, is averaged in one sweep, and lets an optimiser step be
+a handful of operations on long vectors whatever the number of layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.types import Array
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 1 << 16  # elements averaged at a time: stays in a core's cache
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each named weight lies in the flat buffer: parameters first, then floating-point buffers."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def split(self, buffer: Array) -> dict[str, Array]:
+        """[P] -> the weights by name, as views. Raises ValueError if the length does not fit."""
+        sizes = [prod(shape) for shape in self.shapes]
+        if buffer.shape != (sum(sizes),):
+            raise ValueError(f"weights of shape {buffer.shape} for a model of {sum(sizes)} weights")
+        parts = np.split(buffer, np.cumsum(sizes)[:-1])
+        named = zip(self.names, parts, self.shapes, strict=True)
+        return {name: part.reshape(shape) for name, part, shape in named}
+
+    def join(self, weights: Mapping[str, Array]) -> Array:
+        """The weights by name -> [P]. Raises ValueError on a missing or surplus name or another shape."""
+        if set(weights) != set(self.names):
+            raise ValueError(f"names differ: {', '.join(sorted(set(weights) ^ set(self.names))[:3])}")
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            if weights[name].shape != shape:
+                raise ValueError(f"{name} has shape {weights[name].shape} in place of {shape}")
+        return np.concatenate([weights[name].ravel() for name in self.names])
+
+
+class FlatWeights:
+    """Rebinds a module's parameters and float buffers to views of one tensor, and its gradients likewise.
+
+    values: [P]; parameters: [Q], the leading part of it that is trained; gradient: [Q]. Backward passes
+    accumulate into `gradient`, so it is zeroed before each.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        import torch
+
+        parameters = dict(module.named_parameters())
+        buffers = {n: b for n, b in module.named_buffers() if b.is_floating_point()}
+        tensors = [*parameters.values(), *buffers.values()]
+        self.layout = Layout((*parameters, *buffers), tuple(tuple(t.shape) for t in tensors))
+        self.values = torch.cat([t.detach().reshape(-1) for t in tensors])
+        self.parameters = self.values[: sum(p.numel() for p in parameters.values())]
+        self.gradient = torch.zeros_like(self.parameters)
+        offset = 0
+        for tensor in tensors:
+            window = slice(offset, offset + tensor.numel())
+            offset = window.stop
+            tensor.data = self.values[window].view(tensor.shape)
+            if window.stop <= len(self.parameters):
+                tensor.grad = self.gradient[window].view(tensor.shape)
+
+    def load(self, buffer: Array) -> None:
+        """Overwrite the weights with a buffer [P] of the same dtype."""
+        import torch
+
+        assert buffer.shape == tuple(self.values.shape), (buffer.shape, self.values.shape)
+        if self.values.is_cpu:  # through numpy: a buffer out of the object store is read-only
+            np.copyto(self.values.numpy(), buffer)
+        else:
+            self.values.copy_(torch.tensor(buffer))
+
+    def dump(self) -> Array:
+        """A copy [P] that outlives the next step."""
+        return np.array(self.values.cpu().numpy())
+
+
+def weighted_mean(buffers: Sequence[Array], weights: Sequence[float]) -> Array:
+    """Sum of w_k * buffer_k over the sum of w_k, in the order given, accumulated in float64; [P].
+
+    One buffer comes back as it is, bit for bit.
+    """
+    total = float(sum(weights))
+    shares = [w / total for w in weights]
+    mean = np.empty_like(buffers[0])
+    for start in range(0, mean.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        accumulator = buffers[0][part] * np.float64(shares[0])
+        for buffer, share in zip(buffers[1:], shares[1:], strict=True):
+            accumulator += buffer[part] * np.float64(share)
+        mean[part] = accumulator
+    return mean
+
+
+def sha256(buffer: Array) -> str:
+    """The fingerprint of a buffer's bytes; equal fingerprints mean equal weights, bit for bit."""
+    return hashlib.sha256(np.ascontiguousarray(buffer).tobytes()).hexdigest()
