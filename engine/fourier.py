@@ -1,7 +1,7 @@
 """The centred unitary Fourier transform of k-space and image, over the last two axes.
 
-fft2c(x) = fftshift(FFT2(ifftshift(x))) / sqrt(H W), so that the zero frequency is at index (H // 2, W // 2), the transform
-keeps the 2-norm, and ifft2c is its inverse and its adjoint; the convention of fastMRI (Zbontar et al., arXiv 1811.08839).
+fft2c(x) = fftshift(FFT2(ifftshift(x))) / sqrt(H W): the zero frequency is at index (H // 2, W // 2), the 2-norm is
+kept, and ifft2c is the inverse and the adjoint; the convention of fastMRI (Zbontar et al., arXiv 1811.08839).
 """
 
 from __future__ import annotations

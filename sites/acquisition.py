@@ -1,7 +1,7 @@
-"""From fully sampled k-space to a network's batch: undersampling, zero filling, normalisation, a batch at a time.
+"""From fully sampled k-space to a network's batch: undersampling, zero filling, normalisation.
 
-As fastMRI's single-coil U-Net pipeline (Zbontar et al., arXiv 1811.08839, section 7): the zero-filled magnitude is
-normalised by its own mean and deviation, the target by the same two numbers, and both are clamped.
+As fastMRI's single-coil U-Net pipeline (Zbontar et al., arXiv 1811.08839): the zero-filled magnitude is normalised
+by its own mean and deviation, the target by the same two numbers, and both are clamped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Real anatomy: the ICBM152 tissue maps, and subjects that are smooth random deformations of them.
 
-Fonov et al., NeuroImage 2011; 54:313-327 (ICBM152 2009), as nilearn ships them. Coordinates are millimetres from the
-head's centre: x to the right, y to the front, z up. Legend: S slices, N pixels a side.
+Fonov et al., NeuroImage 2011; 54:313-327 (ICBM152 2009), as nilearn ships them. Coordinates are millimetres from
+the head's centre: x to the right, y to the front, z up. Legend: S slices, N pixels a side.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ GREY_T1W, WHITE_T1W, CSF_T1W = 0.65, 0.87, 0.28
 """Median intensity of the T1-weighted template in nearly pure grey and white matter and in CSF."""
 TEXTURE_SCALE = 1 / 400
 """Template intensity a step of the stored texture stands for."""
-_CENTER = np.array([98.0, 116.0, 78.0], dtype=np.float32)
-"""The head's centre, voxels of 1 mm."""
+_CENTER = np.array([98, 116, 78])
+"""The head's centre, voxels of the full maps."""
 _LOWEST, _HIGHEST = -12.0, 56.0
 """The outermost slices, mm from the centre: from above the eyes to below the vertex."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """The ICBM152 maps at 1 mm, packed for one trip through an object store.
+    """The ICBM152 maps at 1 mm, packed for one trip through an object store (17 MB).
 
-    tissues: uint8 [197, 233, 189, 4] along x, y, z; grey matter, white matter and CSF as fractions of 255; last, 128 plus
-    the T1-weighted template's deviation from what those fractions predict, in steps of TEXTURE_SCALE.
+    tissues: uint8 [X, Y, Z, 4], the box of 197 × 233 × 189 voxels that holds the brain; grey matter, white matter and
+        CSF as fractions of 255; last, 128 plus the T1-weighted template's deviation from what those fractions
+        predict, in steps of TEXTURE_SCALE. C-contiguous.
+    center: the head's centre, voxels of that box
     """
 
     tissues: npt.NDArray[np.uint8]
+    center: tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +66,29 @@ def load_maps() -> Maps:
     csf = (read("brain_mask") - grey - white).clip(0, 1)
     texture = read("template") - (GREY_T1W * grey + WHITE_T1W * white + CSF_T1W * csf)
     steps = np.where(grey + white > 0.5, texture / TEXTURE_SCALE, 0)
-    packed = np.stack([255 * grey, 255 * white, 255 * csf, 128 + steps], axis=-1)
-    return Maps(tissues=packed.round().clip(0, 255).astype(np.uint8))
+    brain = grey + white + csf > 0
+    low = [int(np.flatnonzero(brain.any(axis=others))[0]) for others in ((1, 2), (0, 2), (0, 1))]
+    high = [int(np.flatnonzero(brain.any(axis=others))[-1]) + 1 for others in ((1, 2), (0, 2), (0, 1))]
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    channels = (255 * grey[box], 255 * white[box], 255 * csf[box], 128 + steps[box])
+    packed = np.stack([channel.round().clip(0, 255).astype(np.uint8) for channel in channels], axis=-1)
+    x, y, z = (_CENTER - low).tolist()
+    return Maps(tissues=np.ascontiguousarray(packed), center=(x, y, z))
 
 
 def subject(
-    maps: Maps, slices: int, pixels: int, shape: np.random.Generator, lesion: np.random.Generator | None
+    maps: Maps,
+    slices: int,
+    pixels: int,
+    shape: np.random.Generator,
+    lesion: np.random.Generator | None,
 ) -> Anatomy:
     """Axial slices of a head drawn from `shape`, with a tumour drawn from `lesion` if there is one.
 
     Rows run from front to back, columns from left to right; the same draws give the same head at any resolution.
     """
     x, y, z = grid(slices, pixels)
-    points = _deformed(x, y, z, shape)
+    points = _deformed(x, y, z, shape) + np.array(maps.center, dtype=np.float32)[:, None, None, None]
     grey, white, csf, texture = _sample(maps, points)
     tumour = oedema = np.zeros_like(grey)
     if lesion is not None:
@@ -98,19 +111,19 @@ def grid(slices: int, pixels: int) -> tuple[Values, Values, Values]:
 
 
 def smooth_field(x: Values, y: Values, z: Values, knots: int, random: np.random.Generator) -> Values:
-    """A smooth random field, float32 [S, N, N]: cubic B-spline through knots³ normal draws over the head's box."""
-    return smooth_fields(x, y, z, knots, 1, random)[0]
+    """A smooth random field, float32 [S, N, N]: a cubic B-spline of knots³ normal draws over the head's box."""
+    field: Values = smooth_fields(x, y, z, knots, 1, random)[0]
+    return field
 
 
-def smooth_fields(
-    x: Values, y: Values, z: Values, knots: int, count: int, random: np.random.Generator
-) -> Values:
+def smooth_fields(x: Values, y: Values, z: Values, knots: int, count: int, random: np.random.Generator) -> Values:
     """Several such fields, float32 [count, S, N, N]."""
     coefficients = random.standard_normal((count, knots, knots, knots), dtype=np.float32)
     along = [_spline(t, knots, 125.0) for t in (z, y, x)]
     field = np.tensordot(coefficients, along[0], axes=(1, 1))  # [count, y, x, S]
     field = np.tensordot(field, along[1], axes=(1, 1))  # [count, x, S, N]
-    return np.tensordot(field, along[2], axes=(1, 1))  # [count, S, N, N]
+    result: Values = np.tensordot(field, along[2], axes=(1, 1))  # [count, S, N, N]
+    return result
 
 
 def _spline(t: Values, knots: int, extent: float) -> Values:
@@ -123,7 +136,7 @@ def _spline(t: Values, knots: int, extent: float) -> Values:
 
 
 def _deformed(x: Values, y: Values, z: Values, random: np.random.Generator) -> Values:
-    """Where in the maps each pixel lies: voxels, float32 [3, S, N, N]."""
+    """Where in the maps each pixel lies: mm from the head's centre, float32 [3, S, N, N]."""
     size = 1 + 0.04 * random.standard_normal() + 0.02 * random.standard_normal(3)
     tilt = np.deg2rad(3.0) * random.standard_normal(3)
     shift = 2.5 * random.standard_normal(3)
@@ -131,9 +144,9 @@ def _deformed(x: Values, y: Values, z: Values, random: np.random.Generator) -> V
     displacement = smooth_fields(x, y, z, 8, 3, random)
     displacement *= np.float32(7.0)
     position = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]))
-    moved = np.tensordot(matrix, position, axes=1)
+    moved: Values = np.tensordot(matrix, position, axes=1)
     moved += displacement
-    moved += (_CENTER + shift.astype(np.float32))[:, None, None, None]
+    moved += shift.astype(np.float32)[:, None, None, None]
     return moved
 
 
@@ -143,14 +156,15 @@ def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     about_x = np.array([[1, 0, 0], [0, a, -s], [0, s, a]])
     about_y = np.array([[b, 0, t], [0, 1, 0], [-t, 0, b]])
     about_z = np.array([[c, -u, 0], [u, c, 0], [0, 0, 1]])
-    return about_z @ about_y @ about_x
+    turned: npt.NDArray[np.float64] = about_z @ about_y @ about_x
+    return turned
 
 
 def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]:
     """Trilinear values of the maps at points [3, S, N, N]; nothing outside.
 
-    The maps are averages of 152 heads; squaring the fractions (with those of no tissue) and making them sum to one again
-    gives back boundaries as sharp as one head's.
+    The maps are averages of 152 heads; squaring the fractions (with that of no tissue) and making them sum to one
+    again gives back boundaries about as sharp as one head's.
     """
     size = np.array(maps.tissues.shape[:3])
     flat = points.reshape(3, -1)
@@ -179,7 +193,7 @@ def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]
 
 
 def _glioma(x: Values, y: Values, z: Values, random: np.random.Generator) -> tuple[Values, Values]:
-    """A tumour and the oedema around it as fractions of the pixel, float32 [S, N, N] each, before clipping to the brain.
+    """A tumour and the oedema around it as fractions of the pixel, float32 [S, N, N] each, not clipped to the brain.
 
     A ball whose radius is modulated by a smooth field, in the white matter of either hemisphere.
     """

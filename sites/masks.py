@@ -1,7 +1,7 @@
 """Undersampling masks along k-space columns, equal bit for bit to fastMRI's for the same seed.
 
-Zbontar et al., arXiv 1811.08839 (random, equispaced); Defazio, arXiv 1912.01101 (magic: the offset on the negative
-side of k-space differs, so that conjugate symmetry does not repeat what was measured). The kinds that end in
+Zbontar et al., arXiv 1811.08839 (random, equispaced); Defazio, arXiv 1912.01101 (magic: the offset differs between
+the halves of k-space, so that conjugate symmetry does not repeat what was measured). The kinds that end in
 `_fraction` space their columns so that with the centre about columns / acceleration are measured.
 """
 
@@ -43,8 +43,8 @@ def column_mask(
 def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_fraction: float) -> int:
     """Number of fully sampled central columns.
 
-    Raises ValueError, in one line, if the kind is unknown, acceleration is not in 1 … columns, center_fraction is
-    not in 0 … 1, or the centre alone leaves no columns for a kind that must meet the acceleration.
+    Raises ValueError if the kind is unknown, acceleration is not in 1 … columns, center_fraction is not in 0 … 1, or
+    the centre alone leaves no columns for a kind that must meet the acceleration.
     """
     if kind not in get_args(MaskKind):
         raise ValueError(f"mask {kind!r} is unknown; choose one of {', '.join(get_args(MaskKind))}")
@@ -66,14 +66,12 @@ def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_
     if full:
         raise ValueError(
             f"center_fraction {center_fraction} measures {low} of {columns} columns, which leaves none for "
-            f"mask {kind!r} at acceleration {acceleration}; take a center_fraction below {1 / acceleration:.2g}"
+            f"mask {kind!r} at acceleration {acceleration}; take a fraction below {1 / acceleration:.2g}"
         )
     return low
 
 
-def _outer_columns(
-    kind: MaskKind, columns: int, acceleration: int, low: int, random: np.random.RandomState
-) -> Mask:
+def _outer_columns(kind: MaskKind, columns: int, acceleration: int, low: int, random: np.random.RandomState) -> Mask:
     """The columns beside the centre; `random` advances as fastMRI's does."""
     match kind:
         case "random":

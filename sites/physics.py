@@ -1,7 +1,7 @@
-"""From tissue to k-space: relaxation times, signal equations, bias field, object phase, noise. Pure functions of arrays.
+"""From tissue to k-space: relaxation times, signal equations, bias field, phase, noise. Pure functions of arrays.
 
-Legend: S slices, C coils, H height, W width. Times in ms, angles in degrees, field strength in tesla, proton density
-relative to free water.
+Legend: S slices, C coils, H height, W width. Times in ms, angles in degrees, field strength in tesla, proton
+density relative to free water.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Complex = npt.NDArray[np.complex64]
 Number = float | Values
 
 
-# ---- tissues ----------------------------------------------------------------------------------------------
+# ---- tissues ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,12 @@ TISSUES_3_T: Mapping[str, Tissue] = {
     "tumour": Tissue(pd=0.88, t1=1900.0, t2=172.0),
     "oedema": Tissue(pd=0.84, t1=1578.0, t2=140.0),
 }
-"""Grey and white matter: T1 and T2 from Stanisz et al., Magn Reson Med 2005; 54:507-512, table 1 (in vitro, 37 °C); water
-content from Whittall et al., Magn Reson Med 1997; 37:34-43. CSF: T1 from Rooney et al., Magn Reson Med 2007; 57:308-318
-(independent of the field); T2 of about 2 s from Spijkerman et al., MAGMA 2018; 31:415-424 (3 T; taken for 1.5 T too).
-Lesions at 3 T: T2 of solid lower-grade glioma (172 ms) and T1 of the white matter around glioblastoma (1578 ms) from
-Badve et al., AJNR 2017; 38:492-499; the lesions' other values are this project's choice between those and CSF's, with T1 at
-1.5 T shortened about as much as grey and white matter's."""
+"""Grey and white matter: T1 and T2 from Stanisz et al., Magn Reson Med 2005; 54:507-512, table 1 (in vitro, 37 °C);
+water content from Whittall et al., Magn Reson Med 1997; 37:34-43. CSF: T1 from Rooney et al., Magn Reson Med 2007;
+57:308-318 (independent of the field); T2 of about 2 s from Spijkerman et al., MAGMA 2018; 31:415-424 (3 T; taken for
+1.5 T too). Lesions at 3 T: T2 of solid lower-grade glioma (172 ms) and T1 of the white matter around glioblastoma
+(1578 ms) from Badve et al., AJNR 2017; 38:492-499; the lesions' other values are this project's choice, between grey
+matter's and CSF's, with T1 at 1.5 T shortened about as much as grey and white matter's."""
 
 
 def tissues(field_strength: float) -> dict[str, Tissue]:
@@ -71,27 +71,34 @@ def tissues(field_strength: float) -> dict[str, Tissue]:
     }
 
 
-# ---- signal equations (Bernstein, King, Zhou, Handbook of MRI Pulse Sequences, 2004, chapter 14) ------------------
+# ---- signal equations: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences, 2004, chapter 14 -------------
 
 
 def spin_echo(tissue: Tissue, tr: float, te: float) -> Number:
     """PD (1 - exp(-TR/T1)) exp(-TE/T2): 90° excitation, TE much shorter than TR."""
-    return tissue.pd * (1 - np.exp(-tr / tissue.t1)) * np.exp(-te / tissue.t2)
+    return _number(tissue.pd * (1 - np.exp(-tr / tissue.t1)) * np.exp(-te / tissue.t2))
 
 
 def gradient_echo(tissue: Tissue, tr: float, te: float, flip_angle: float) -> Number:
-    """PD sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2), E1 = exp(-TR/T1): spoiled steady state, Ernst and Anderson 1966.
+    """PD sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2), E1 = exp(-TR/T1): the spoiled steady state.
 
-    T2 stands for T2*: susceptibility is not simulated.
+    Ernst and Anderson, Rev Sci Instrum 1966; 37:93-102. T2 stands for T2*: susceptibility is not simulated.
     """
     angle = np.deg2rad(flip_angle)
     e1 = np.exp(-tr / tissue.t1)
-    return tissue.pd * np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1) * np.exp(-te / tissue.t2)
+    steady = np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1)
+    return _number(tissue.pd * steady * np.exp(-te / tissue.t2))
 
 
 def inversion_recovery(tissue: Tissue, tr: float, te: float, ti: float) -> Number:
     """PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2): signed; FLAIR with TI at the null of CSF."""
-    return tissue.pd * (1 - 2 * np.exp(-ti / tissue.t1) + np.exp(-tr / tissue.t1)) * np.exp(-te / tissue.t2)
+    recovered = 1 - 2 * np.exp(-ti / tissue.t1) + np.exp(-tr / tissue.t1)
+    return _number(tissue.pd * recovered * np.exp(-te / tissue.t2))
+
+
+def _number(value: np.float64 | Values) -> Number:
+    """A Python float of a scalar, so that a tissue's scalar signal does not widen maps to float64."""
+    return float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float32)
 
 
 def ernst_angle(t1: float, tr: float) -> float:
@@ -115,25 +122,28 @@ def signal(config: SiteConfig, tissue: Tissue) -> Number:
             return inversion_recovery(tissue, config.tr, config.te, config.ti)
 
 
-# ---- what the scanner adds --------------------------------------------------------------------------------------
+# ---- what the scanner adds ----------------------------------------------------------------------------------
 
 
 def receive_field(smooth: Values, head: npt.NDArray[np.bool_], peak_to_peak: float) -> Values:
     """The bias field: mean about 1, varying by peak_to_peak over the head. smooth, head: [S, H, W]."""
-    return np.float32(1) + np.float32(peak_to_peak) * (_unit(smooth, head) - np.float32(0.5))
+    field: Values = np.float32(1) + np.float32(peak_to_peak) * (_unit(smooth, head) - np.float32(0.5))
+    return field
 
 
 def object_phase(smooth: Values, head: npt.NDArray[np.bool_], largest: float) -> Complex:
     """exp(i phi), phi from -largest to largest radians over the head. smooth, head: [S, H, W]."""
     phi = np.float32(largest) * (2 * _unit(smooth, head) - np.float32(1))
-    return (np.cos(phi) + 1j * np.sin(phi)).astype(np.complex64)
+    turned: Complex = (np.cos(phi) + 1j * np.sin(phi)).astype(np.complex64)
+    return turned
 
 
 def _unit(smooth: Values, head: npt.NDArray[np.bool_]) -> Values:
     """A field mapped to 0 … 1 over the head; beyond it, where there is no signal, held at the ends."""
     inside = smooth[head]
     low, high = inside.min(), inside.max()
-    return ((smooth - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+    unit: Values = ((smooth - low) / max(high - low, np.finfo(np.float32).tiny)).clip(0, 1)
+    return unit
 
 
 def noise(shape: tuple[int, ...], sigma: float, random: np.random.Generator) -> Complex:
@@ -142,10 +152,11 @@ def noise(shape: tuple[int, ...], sigma: float, random: np.random.Generator) -> 
     The magnitude of an image that holds it is Rician: Gudbjartsson and Patz, Magn Reson Med 1995; 34:910-914.
     """
     parts = random.standard_normal((*shape, 2), dtype=np.float32)
-    return np.float32(sigma) * parts.view(np.complex64)[..., 0]
+    white: Complex = np.float32(sigma) * parts.view(np.complex64)[..., 0]
+    return white
 
 
-# ---- Fourier ------------------------------------------------------------------------------------------------------
+# ---- Fourier ------------------------------------------------------------------------------------------------
 
 
 def to_kspace(image: Complex) -> Complex:
@@ -156,8 +167,9 @@ def to_kspace(image: Complex) -> Complex:
 
 
 def crop_kspace(kspace: Complex, matrix: int) -> Complex:
-    """The central matrix × matrix samples: the same field of view at a lower resolution and the same image intensity."""
+    """The central matrix × matrix samples: the same field of view and intensity at a lower resolution."""
     rows, columns = kspace.shape[-2:]
     top, left = rows // 2 - matrix // 2, columns // 2 - matrix // 2
     scale = np.float32(matrix / np.sqrt(rows * columns))
-    return scale * kspace[..., top : top + matrix, left : left + matrix]
+    cropped: Complex = scale * kspace[..., top : top + matrix, left : left + matrix]
+    return cropped

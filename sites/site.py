@@ -1,6 +1,6 @@
-"""An institution: its patients' k-space in memory, split by patient, and batches of it for training and evaluation.
+"""An institution: its patients' k-space in memory, split by patient, and batches for training and evaluation.
 
-A plain class, testable without Ray. Its images leave it only as `Batch`, to code that runs inside the institution.
+A plain class, testable without Ray. Images leave it only as `Batch`, to code that runs inside the institution.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sites.sources.base import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """The slices of one split, in file order: kspace complex64 [N, C, H, W], truth [N, H, W], volume int64 [N]."""
+    """One split in file order: kspace complex64 [N, C, H, W], truth [N, H, W], volume int64 [N]."""
 
     patients: tuple[str, ...]
     kspace: Tensor
@@ -36,8 +36,8 @@ class Site:
     def __init__(self, config: SiteConfig, source: Source, seed: int, device: str = "cpu") -> None:
         """Reads every patient once.
 
-        Raises ValueError if the source holds fewer patients than the splits need, or slices of different sizes, or if
-        the undersampling is impossible for their columns.
+        Raises ValueError if the source holds fewer patients than the splits need, or slices of different sizes,
+        or if the undersampling is impossible for their columns.
         """
         self.config = config
         self.seed = seed
@@ -74,7 +74,7 @@ class Site:
         return len(self._shards[split].volume)
 
     def train_batches(self, round: int, epoch: int, batch_size: int) -> Iterator[Batch]:
-        """The training slices, order and masks drawn from (seed, name, round, epoch); the last may be smaller."""
+        """The training slices; order and masks are drawn from (seed, name, round, epoch)."""
         shard = self._shards["train"]
         count = len(shard.volume)
         order = rng(self.seed, "order", self.name, round, epoch).permutation(count)
@@ -85,7 +85,7 @@ class Site:
             yield _batch(shard, index, masks[start : start + batch_size])
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in file order; a patient's slices share one mask, seeded by the patient's name, as in fastMRI."""
+        """A split in file order; a patient's slices share one mask, seeded by the patient's name as in fastMRI."""
         shard = self._shards[split]
         masks = self._fixed_masks[split]
         for start in range(0, len(masks), batch_size):
@@ -96,8 +96,7 @@ class Site:
         """One mask a seed: bool [len(seeds), W] on the device."""
         config = self.config
         drawn = [
-            column_mask(config.mask, self._columns, config.acceleration, config.center_fraction, seed)
-            for seed in seeds
+            column_mask(config.mask, self._columns, config.acceleration, config.center_fraction, seed) for seed in seeds
         ]
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
@@ -110,9 +109,7 @@ def _load(source: Source, patients: Sequence[str], site: str, device: str) -> Sh
     volumes = [torch.from_numpy(np.ascontiguousarray(source.kspace(patient))) for patient in patients]
     sizes = {tuple(volume.shape[1:]) for volume in volumes}
     if len(sizes) > 1:
-        raise ValueError(
-            f"site {site!r} has slices of different sizes {sorted(sizes)}; prepare them to one size"
-        )
+        raise ValueError(f"site {site!r} has slices of different sizes {sorted(sizes)}; prepare them to one size")
     kspace = torch.cat(volumes).to(device)
     lengths = torch.tensor([len(volume) for volume in volumes])
     return Shard(

@@ -27,7 +27,7 @@ from sites.sources.base import KSpace
 class AtlasSource:
     """Patients of a simulated institution.
 
-    A patient is drawn from (seed, institution's name, index) alone: with another protocol the same heads are scanned.
+    A patient is drawn from (seed, institution's name, index) alone: another protocol scans the same heads.
     """
 
     def __init__(self, config: SiteConfig, maps: Maps, matrix: int, seed: int) -> None:
@@ -48,7 +48,7 @@ class AtlasSource:
     def kspace(self, patient: str) -> KSpace:
         """complex64 [S, 1, matrix, matrix], with noise at the institution's SNR.
 
-        The head is imaged on a finer grid than the scanner resolves, so that the scanner's truncation rings as it does.
+        The head is imaged on a finer grid than the scanner resolves, so that truncation rings as a scanner's does.
         """
         index = self._indices[patient]
         slices = self.config.slices
@@ -72,8 +72,8 @@ class AtlasSource:
 def tissue_signal(config: SiteConfig, anatomy: Anatomy, random: np.random.Generator) -> Values:
     """The noiseless signed image, float32 [S, N, N]: each tissue's signal by its fraction.
 
-    A patient's PD, T1 and T2 differ from the table's by 2, 4 and 4 % (standard deviation, log-normal). Texture shifts the
-    logarithm of T1 in grey and white matter, with the slope that takes the template's white to its grey matter.
+    A patient's PD, T1 and T2 differ from the table's by 2, 4 and 4 % (standard deviation, log-normal). Texture shifts
+    the logarithm of T1 in grey and white matter, with the slope that takes the template's white to its grey matter.
     """
     table = {name: _varied(tissue, random) for name, tissue in tissues(config.field_strength).items()}
     grey, white = table["grey"], table["white"]
@@ -82,9 +82,9 @@ def tissue_signal(config: SiteConfig, anatomy: Anatomy, random: np.random.Genera
     return np.asarray(
         anatomy.grey * signal(config, replace(grey, t1=grey.t1 * stretch))
         + anatomy.white * signal(config, replace(white, t1=white.t1 * stretch))
-        + anatomy.csf * np.float32(signal(config, table["csf"]))
-        + anatomy.tumour * np.float32(signal(config, table["tumour"]))
-        + anatomy.oedema * np.float32(signal(config, table["oedema"])),
+        + anatomy.csf * signal(config, table["csf"])
+        + anatomy.tumour * signal(config, table["tumour"])
+        + anatomy.oedema * signal(config, table["oedema"]),
         dtype=np.float32,
     )
 
