@@ -84,28 +84,21 @@ def _placed(line: Text, width: int) -> Text:
 def header_panel(header: Header, lines: Sequence[Text], width: int) -> Panel:
     """The scenario's name in the border."""
     title = cut(Text(f" {one_line(header.scenario)} ", "bold"), width - 6)
-    return Panel(
-        Group(*lines), title=title, title_align="left", box=ROUNDED, border_style="cyan", width=width
-    )
+    return Panel(Group(*lines), title=title, title_align="left", box=ROUNDED, border_style="cyan", width=width)
 
 
 def header_lines(header: Header, width: int) -> list[Text]:
     """The note, then the facts, as many to a line as fit."""
     facts = [_fact("algorithm", header.algorithm), _fact("on", header.devices), _fact("into", header.out)]
     if header.target is not None:
-        facts.insert(
-            1, Text.assemble(("target ", "bright_black"), (f"◎ {one_line(header.target)}", "bold cyan"))
-        )
+        facts.insert(1, Text.assemble(("target ", "bright_black"), (f"◎ {one_line(header.target)}", "bold cyan")))
     lines = [facts[0]]
     for fact in facts[1:]:
         if lines[-1].cell_len + 3 + fact.cell_len <= width:
             lines[-1].append("   ").append_text(fact)
         else:
             lines.append(fact)
-    note = [
-        Text(part, "italic")
-        for part in textwrap.wrap(one_line(header.note), width, max_lines=2, placeholder=" …")
-    ]
+    note = [Text(part, "italic") for part in textwrap.wrap(one_line(header.note), width, max_lines=2, placeholder=" …")]
     return [cut(line, width) for line in [*note, *lines]]
 
 
@@ -124,9 +117,7 @@ def table_columns(rows: Sequence[Row], width: int) -> list[Column[Row]]:
     every = [
         Column("  site", 0, min(name, 16), name_cell, most=min(name, 32)),
         Column("role", 5, 6, lambda row, _: Text(row.role)),
-        Column(
-            "scanner", 6, min(scanner, 30), lambda row, _: Text(row.scanner, "bright_black"), most=scanner
-        ),
+        Column("scanner", 6, min(scanner, 30), lambda row, _: Text(row.scanner, "bright_black"), most=scanner),
         Column("slices", 6, 6, lambda row, _: Text(str(row.slices), "bright_black"), right=True),
         Column("share", 6, share, lambda row, _: Text(row.share, "bright_black")),
         Column("loss", 2, 6, lambda row, _: Text(number(row.loss, 4)), right=True),
@@ -180,9 +171,7 @@ def progress_line(state: State, width: int) -> Text:
     done = state.reports[-1].round if state.reports else 0
     total, clock = state.header.rounds, state.clock
     left = clock.left(total - done)
-    times = clock_time(clock.elapsed) + (
-        f", {clock_time(left)} left" if left is not None and done < total else ""
-    )
+    times = clock_time(clock.elapsed) + (f", {clock_time(left)} left" if left is not None and done < total else "")
     if state.phase:
         times = f"{spinner(clock.elapsed)} {state.phase}  {clock_time(clock.elapsed)}"
     line = _note("rounds", f"{done}/{total}  ")
@@ -195,9 +184,7 @@ def identifier_line(state: State) -> Text:
     accuracies = [metric(report, "identifier_accuracy") for report in state.reports]
     last = accuracies[-1]
     line = (
-        _note("identifiers", f"accuracy {last:.2f}  ")
-        .append(sparkline(accuracies, 12, 0, 1), "magenta")
-        .append("  ")
+        _note("identifiers", f"accuracy {last:.2f}  ").append(sparkline(accuracies, 12, 0, 1), "magenta").append("  ")
     )
     if last < OSCILLATING:
         return line.append("well below chance: oscillating", "yellow")

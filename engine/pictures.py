@@ -46,9 +46,7 @@ INFERNO = np.array(
 # ---- lines ----------------------------------------------------------------------------------------------
 
 
-def sparkline(
-    values: Sequence[float], width: int, low: float | None = None, high: float | None = None
-) -> str:
+def sparkline(values: Sequence[float], width: int, low: float | None = None, high: float | None = None) -> str:
     """At most `width` characters, scaled from `low` to `high` (else the values' own); blank where not finite.
 
     More values than characters are averaged in groups; the last group ends with the last value.
@@ -94,9 +92,7 @@ def half_blocks(images: Sequence[tuple[str, Array]], width: int, heat: Sequence[
     Images share one gray scale, 0 to the largest value. Those whose caption is in `heat` (errors) get a
     scale of colours of their own, likewise from 0.
     """
-    return HalfBlocks(
-        tuple((caption, np.asarray(image, np.float64)) for caption, image in images), width, tuple(heat)
-    )
+    return HalfBlocks(tuple((caption, np.asarray(image, np.float64)) for caption, image in images), width, tuple(heat))
 
 
 @dataclass(frozen=True)
@@ -128,11 +124,7 @@ class HalfBlocks:
     def _top(self, caption: str) -> float:
         """The value drawn brightest."""
         hot = caption in self.heat
-        group = [
-            image
-            for name, image in self.images
-            if (name in self.heat) == hot and (not hot or name == caption)
-        ]
+        group = [image for name, image in self.images if (name in self.heat) == hot and (not hot or name == caption)]
         largest = max(float(np.nan_to_num(image).max(initial=0.0)) for image in group)
         return largest if largest > 0 else 1.0
 

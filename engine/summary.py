@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from engine.columns import Column, cut, fit, line, longest, titles
@@ -21,7 +22,7 @@ WIDEST = 160  # columns of the pictures
 
 def summary_view(summary: Mapping[str, Any], preview: Preview | None) -> RenderableType:
     """summary: the content of `summary.json`; preview: one slice of the target."""
-    parts: list[RenderableType] = [Text(), Scores(summary), Text(), *fact_lines(summary)]
+    parts: list[RenderableType] = [Text(), Scores(summary), Text(), facts_table(summary)]
     if preview is not None:
         parts += [Text(), Text(f" one slice of {preview.site}", "bright_black"), pictures(preview, WIDEST)]
     return Group(*parts)
@@ -91,7 +92,7 @@ def mean_site(sites: Sequence[Site]) -> Site:
     return row
 
 
-def fact_lines(summary: Mapping[str, Any]) -> list[Text]:
+def facts_table(summary: Mapping[str, Any]) -> Table:
     """What crossed, how long it took, which weights came out."""
     seconds = summary["seconds"]
     crossed = ", ".join(f"{kind} {byte_size(count)}" for kind, count in summary["ledger"].items())
@@ -101,7 +102,7 @@ def fact_lines(summary: Mapping[str, Any]) -> list[Text]:
     )
     facts = [("crossed", crossed), ("took", took)]
     facts.append(("weights", f"sha256 {summary['weights_sha256'][:12]}, seed {summary['seed']}"))
-    lines = [Text.assemble((f" {label:9}", "bright_black"), text) for label, text in facts]
-    for each in lines:
-        each.no_wrap, each.overflow = True, "ellipsis"
-    return lines
+    table = Table.grid(padding=(0, 2, 0, 1))
+    for label, text in facts:
+        table.add_row(Text(label, "bright_black"), Text(text))
+    return table
