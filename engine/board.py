@@ -14,19 +14,18 @@ from rich.panel import Panel
 from rich.text import Text
 
 from engine.columns import Column, cut, fit, line, longest, titles
-from engine.pictures import progress_bar, sparkline
+from engine.pictures import area_chart, progress_bar, sparkline
 from engine.standings import (
+    Clock,
     Header,
     Row,
     State,
     byte_size,
     clock_time,
-    mean_row,
     metric,
     number,
     one_line,
     round_seconds,
-    site_rows,
 )
 from engine.types import RoundReport
 
@@ -40,18 +39,18 @@ class Board:
     """Fits whatever it is drawn on."""
 
     state: State
+    clock: Clock
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield frame(self.state, options.max_width, options.size.height)
+        yield frame(self.state, self.clock, options.max_width, options.size.height)
 
 
-def frame(state: State, width: int, height: int) -> RenderableType:
+def frame(state: State, clock: Clock, width: int, height: int) -> RenderableType:
     """Header, one row a site (and a second one for its scanner where there is room), notes."""
     header = header_lines(state.header, width - 4)
-    rows = site_rows(state)
-    mean = [mean_row(rows)] if len(rows) > 1 else []
+    rows, mean = state.rows, [state.mean] if len(state.rows) > 1 else []
     columns = table_columns([*rows, *mean], width - 2)
-    notes = note_lines(state, width - 2)
+    notes = note_lines(state, clock, width - 2)
 
     room = height - 1 - len(header) - 2 - 1 - len(mean)  # the last line stays the cursor's
     notes = notes[: max(1, room - 1)]
@@ -68,8 +67,9 @@ def frame(state: State, width: int, height: int) -> RenderableType:
     for row in mean:
         lines.append(line(columns, row))
         lines[-1].stylize("bold")
-    lines += [Text()] if len(lines) + len(notes) < height - 3 - len(header) else []
-    lines += notes
+    spare = height - 1 - len(header) - 2 - len(lines) - len(notes)
+    lines += [Text(), *notes] if spare > 0 else notes
+    lines += chart_lines(state, width - 2, min(spare - 1, 16)) if spare - 1 >= 6 and state.reports else []
     return Group(header_panel(state.header, header, width), *(_placed(line, width) for line in lines))
 
 
@@ -83,7 +83,7 @@ def _placed(line: Text, width: int) -> Text:
 
 def header_panel(header: Header, lines: Sequence[Text], width: int) -> Panel:
     """The scenario's name in the border."""
-    title = cut(Text(f" {one_line(header.scenario)} ", "bold"), width - 6)
+    title = cut(Text(one_line(header.scenario), "bold"), width - 6)
     return Panel(Group(*lines), title=title, title_align="left", box=ROUNDED, border_style="cyan", width=width)
 
 
@@ -153,11 +153,11 @@ def scored(value: float, gain: float) -> Text:
 # ---- below the table ------------------------------------------------------------------------------------
 
 
-def note_lines(state: State, width: int) -> list[Text]:
+def note_lines(state: State, clock: Clock, width: int) -> list[Text]:
     """What concerns the whole federation, the most important first."""
     last = state.reports[-1] if state.reports else None
-    lines = [progress_line(state, width)]
-    if last is not None and not math.isnan(metric(last, "identifier_accuracy")):
+    lines = [progress_line(state, clock, width)]
+    if last is not None and not math.isnan(state.accuracies[-1]):
         lines.append(identifier_line(state))
         lines.append(gradients_line(last))
     if last is not None:
@@ -166,26 +166,24 @@ def note_lines(state: State, width: int) -> list[Text]:
     return lines
 
 
-def progress_line(state: State, width: int) -> Text:
+def progress_line(state: State, clock: Clock, width: int) -> Text:
     """Rounds done, with a bar and the time; or what else is being done."""
     done = state.reports[-1].round if state.reports else 0
-    total, clock = state.header.rounds, state.clock
+    total = state.header.rounds
     left = clock.left(total - done)
-    times = clock_time(clock.elapsed) + (f", {clock_time(left)} left" if left is not None and done < total else "")
+    times = f"{clock_time(clock.elapsed)} elapsed"
+    times += f", {clock_time(left)} left" if left is not None and done < total else ""
     if state.phase:
         times = f"{spinner(clock.elapsed)} {state.phase}  {clock_time(clock.elapsed)}"
     line = _note("rounds", f"{done}/{total}  ")
-    bar = max(4, min(60, width - line.cell_len - 2 - max(17, cell_len(times))))
+    bar = max(4, min(60, width - line.cell_len - 2 - max(26, cell_len(times))))
     return line.append_text(progress_bar(done, total, bar)).append(f"  {times}")
 
 
 def identifier_line(state: State) -> Text:
     """How well the identifiers tell sources from target, and what that means."""
-    accuracies = [metric(report, "identifier_accuracy") for report in state.reports]
-    last = accuracies[-1]
-    line = (
-        _note("identifiers", f"accuracy {last:.2f}  ").append(sparkline(accuracies, 12, 0, 1), "magenta").append("  ")
-    )
+    last, trend = state.accuracies[-1], sparkline(state.accuracies, 12, 0, 1)
+    line = _note("identifiers", f"accuracy {last:.2f}  ").append(trend, "magenta").append("  ")
     if last < OSCILLATING:
         return line.append("well below chance: oscillating", "yellow")
     if last > APART:
@@ -214,3 +212,28 @@ def spinner(seconds: float) -> str:
 
 def _note(label: str, text: str) -> Text:
     return Text.assemble((f"{label:{LABEL}}", "bright_black"), text)
+
+
+def chart_lines(state: State, width: int, height: int) -> list[Text]:
+    """Where there is room: the PSNR gain and the loss of all rounds, from 0 up, the rounds to come left blank."""
+    of = "" if state.header.target is None else f" at {one_line(state.header.target)}"
+    charts = [(f"PSNR gain{of}, dB", state.gains, 2, "cyan"), ("mean loss", state.losses, 4, "blue")]
+    charts = charts[: 2 if width >= 100 else 1]
+    share = min(90, (width - 4 * (len(charts) - 1)) // len(charts))
+    blocks = [_chart(*chart, state.header.rounds, share, height) for chart in charts]
+    return [Text("    ").join(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _chart(
+    title: str, values: Sequence[float], digits: int, color: str, total: int, width: int, height: int
+) -> list[Text]:
+    """A blank line, the title, and `height - 2` lines with the largest and smallest value beside them."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    marks = [number(high, digits), *[""] * (height - 4), number(low, digits)]
+    lines = [Text(), Text(f"{'':8}{title}", "bright_black")]
+    for mark, row in zip(marks, area_chart(values, total, width - 8, height - 2, low, high), strict=True):
+        lines.append(Text.assemble((f"{mark:>6}  ", "bright_black"), (row, color)))
+    for each in lines:
+        each.truncate(width, pad=True)
+    return lines

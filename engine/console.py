@@ -18,7 +18,7 @@ from rich.text import Text
 from engine.board import Board, spinner
 from engine.columns import cut
 from engine.pictures import half_blocks, sparkline
-from engine.standings import Clock, Header, State, clock_time, mean_row, metric, number, one_line, site_rows
+from engine.standings import Clock, Header, State, clock_time, number, one_line
 from engine.summary import summary_view
 from engine.types import RoundReport, SiteInfo
 
@@ -115,7 +115,7 @@ class LiveWatcher:
         """The board as it is now, or what the start-up has done and is doing."""
         clock = self._watch.read()
         if self._state is not None:
-            return Board(replace(self._state, clock=clock))
+            return Board(self._state, clock)
         ends = [*(second for _, second in self._phases), clock.elapsed][1:]
         lines: list[Text] = []
         for (text, first), then in zip(self._phases, ends, strict=True):
@@ -149,10 +149,8 @@ class PlainWatcher:
         self._state = State(header, tuple(sites), tuple(reports))
         target = "no target" if header.target is None else f"target {header.target}"
         self.message(f"{header.scenario}: {header.note}")
-        self.message(
-            f"{header.algorithm}, {target}, {header.rounds} rounds on {header.devices} into {header.out}"
-        )
-        for row in site_rows(self._state):
+        self.message(f"{header.algorithm}, {target}, {header.rounds} rounds on {header.devices} into {header.out}")
+        for row in self._state.rows:
             self.message(f"{row.name}: {row.role}, {row.scanner}, {row.slices} slices, {row.share}")
         if reports:
             self.message(f"going on after round {reports[-1].round}")
@@ -161,25 +159,24 @@ class PlainWatcher:
         assert self._state is not None, "start comes before update"
         self._watch.tick()
         self._state = replace(self._state, reports=(*self._state.reports, report))
-        self.message(round_line(replace(self._state, clock=self._watch.read())))
+        self.message(round_line(self._state, self._watch.read()))
 
     def message(self, text: str) -> None:
         print(one_line(text), file=self._stream, flush=True)
 
 
-def round_line(state: State) -> str:
+def round_line(state: State, clock: Clock) -> str:
     """The last round in one line."""
     report, total = state.reports[-1], state.header.rounds
-    rows = site_rows(state)
-    mean, left = mean_row(rows), state.clock.left(total - report.round)
+    mean, left = state.mean, clock.left(total - report.round)
     words = [
         f"round {report.round}/{total}",
         f"loss {number(mean.loss, 4)}",
         f"mean gain {mean.psnr_gain:+.2f} dB",
     ]
-    words += [f"{row.name} {row.psnr:.2f} dB" for row in rows if row.is_target]
-    accuracy = metric(report, "identifier_accuracy")
+    words += [f"{row.name} {row.psnr:.2f} dB" for row in state.rows if row.is_target]
+    accuracy = state.accuracies[-1]
     words += [] if math.isnan(accuracy) else [f"identifiers {accuracy:.2f}"]
-    words += [f"{state.clock.rounds[-1]:.2f} s"]
+    words += [f"{clock.rounds[-1]:.2f} s"]
     words += [f"{clock_time(left)} left"] if left is not None and report.round < total else []
     return ", ".join(words)

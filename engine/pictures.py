@@ -70,6 +70,16 @@ def _bar(value: float, low: float, high: float) -> str:
     return BARS[max(0, min(int(level), len(BARS) - 1))]
 
 
+def area_chart(values: Sequence[float], total: int, width: int, height: int, low: float, high: float) -> list[str]:
+    """`height` lines of `width` characters, from the top; `total` values would fill the width."""
+    steps = len(BARS) * height
+    spread = [values[i] if i < len(values) else math.nan for i in (x * total // width for x in range(width))]
+    known = [(value - low) / (high - low) if high > low else 0.0 for value in spread]
+    levels = [max(1, round(steps * value)) if math.isfinite(value) else 0 for value in known]
+    floors = range(steps - len(BARS), -1, -len(BARS))
+    return ["".join((" " + BARS)[max(0, min(level - floor, len(BARS)))] for level in levels) for floor in floors]
+
+
 def progress_bar(done: int, total: int, width: int) -> Text:
     """`width` characters, filled in half-character steps."""
     halves = 2 * width * min(done, total) // max(total, 1)
@@ -109,7 +119,7 @@ class HalfBlocks:
         small = [(caption, shrink(image, share)) for caption, image in self.images]
         plain = console.color_system is None or console.no_color
         draw = _shade_cells if plain else _color_cells
-        blocks = [draw(image / self._top(caption), caption in self.heat) for caption, image in small]
+        blocks = [draw(image / _top(small, caption, self.heat), caption in self.heat) for caption, image in small]
         widths = [image.shape[1] for _, image in small]
         for row in range(max(map(len, blocks))):
             for i, block in enumerate(blocks):
@@ -121,12 +131,12 @@ class HalfBlocks:
             yield Segment(caption[: widths[i]].center(widths[i]), Style(dim=True))
         yield Segment.line()
 
-    def _top(self, caption: str) -> float:
-        """The value drawn brightest."""
-        hot = caption in self.heat
-        group = [image for name, image in self.images if (name in self.heat) == hot and (not hot or name == caption)]
-        largest = max(float(np.nan_to_num(image).max(initial=0.0)) for image in group)
-        return largest if largest > 0 else 1.0
+
+def _top(images: Sequence[tuple[str, Image]], caption: str, heat: Sequence[str]) -> float:
+    """The value drawn brightest."""
+    group = [caption] if caption in heat else [name for name, _ in images if name not in heat]
+    largest = max(float(image.max()) for name, image in images if name in group)
+    return largest if largest > 0 else 1.0
 
 
 def shrink(image: Image, columns: int) -> Image:

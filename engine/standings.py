@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from engine.types import RoundReport, SiteInfo
 
@@ -38,17 +39,6 @@ class Clock:
         return max(0.0, statistics.median(self.rounds[-9:]) * rounds - self.since)
 
 
-@dataclass(frozen=True)
-class State:
-    """All there is to show. phase: what is being done besides rounds, if anything."""
-
-    header: Header
-    sites: tuple[SiteInfo, ...]
-    reports: tuple[RoundReport, ...] = ()
-    clock: Clock = Clock()
-    phase: str = ""
-
-
 # ---- rows -----------------------------------------------------------------------------------------------
 
 
@@ -69,12 +59,6 @@ class Row:
     ssim_gain: float = math.nan
     shift: float = math.nan
     history: tuple[float, ...] = ()
-
-
-def site_rows(state: State) -> list[Row]:
-    """The target first, then as given."""
-    infos = sorted(state.sites, key=lambda info: info.name != state.header.target)
-    return [_site_row(info, state) for info in infos]
 
 
 def _site_row(info: SiteInfo, state: State) -> Row:
@@ -115,6 +99,43 @@ def mean_row(rows: Sequence[Row]) -> Row:
         shift=mean(row.shift for row in rows if not row.is_target),
         history=tuple(mean(values) for values in zip(*(row.history for row in rows), strict=False)),
     )
+
+
+@dataclass(frozen=True)
+class State:
+    """All there is to show but the time. phase: what is being done besides rounds, if anything."""
+
+    header: Header
+    sites: tuple[SiteInfo, ...]
+    reports: tuple[RoundReport, ...] = ()
+    phase: str = ""
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The target first, then as given. Kept, for the board is drawn far more often than a round ends."""
+        infos = sorted(self.sites, key=lambda info: info.name != self.header.target)
+        return [_site_row(info, self) for info in infos]
+
+    @cached_property
+    def mean(self) -> Row:
+        """Of all sites."""
+        return mean_row(self.rows)
+
+    @cached_property
+    def gains(self) -> list[float]:
+        """PSNR over zero-filled by round, dB: the target's, the mean without one."""
+        row = next((row for row in self.rows if row.is_target), self.mean)
+        return [psnr - (row.psnr - row.psnr_gain) for psnr in row.history]
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """Mean over the sites that trained, by round."""
+        return [metric(report, "loss") for report in self.reports]
+
+    @cached_property
+    def accuracies(self) -> list[float]:
+        """The identifiers' mean accuracy by round; NaN where nothing was aligned."""
+        return [metric(report, "identifier_accuracy") for report in self.reports]
 
 
 # ---- numbers and words ----------------------------------------------------------------------------------
