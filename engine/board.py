@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from engine.columns import Column, cut, fit, line, longest, titles
-from engine.pictures import area_chart, progress_bar, sparkline
+from engine.pictures import line_chart, progress_bar, sparkline
 from engine.standings import (
     Clock,
     Header,
@@ -69,7 +69,7 @@ def frame(state: State, clock: Clock, width: int, height: int) -> RenderableType
         lines[-1].stylize("bold")
     spare = height - 1 - len(header) - 2 - len(lines) - len(notes)
     lines += [Text(), *notes] if spare > 0 else notes
-    lines += chart_lines(state, width - 2, min(spare - 1, 16)) if spare - 1 >= 6 and state.reports else []
+    lines += chart_lines(state, width - 2, min(spare - 1, 14)) if spare - 1 >= 6 and state.reports else []
     return Group(header_panel(state.header, header, width), *(_placed(line, width) for line in lines))
 
 
@@ -206,8 +206,8 @@ def seconds_line(report: RoundReport) -> Text:
 
 
 def spinner(seconds: float) -> str:
-    """One turn in 1.25 s."""
-    return SPINNER[int(seconds * 8) % len(SPINNER)]
+    """A different sign each time the board is drawn."""
+    return SPINNER[int(seconds * 2) % len(SPINNER)]
 
 
 def _note(label: str, text: str) -> Text:
@@ -231,9 +231,9 @@ def _chart(
     finite = [value for value in values if math.isfinite(value)]
     low, high = min([0.0, *finite]), max([0.0, *finite])
     marks = [number(high, digits), *[""] * (height - 4), number(low, digits)]
-    lines = [Text(), Text(f"{'':8}{title}", "bright_black")]
-    for mark, row in zip(marks, area_chart(values, total, width - 8, height - 2, low, high), strict=True):
-        lines.append(Text.assemble((f"{mark:>6}  ", "bright_black"), (row, color)))
+    lines = [Text(), Text(f"{'':9}{title}", "bright_black")]
+    for mark, row in zip(marks, line_chart(values, total, width - 9, height - 2, low, high), strict=True):
+        lines.append(Text.assemble((f"{mark:>6} │ ", "bright_black"), (row, color)))
     for each in lines:
         each.truncate(width, pad=True)
     return lines

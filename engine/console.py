@@ -77,7 +77,7 @@ class LiveWatcher:
         self._watch = _Stopwatch(now)
         self._phases: list[tuple[str, float]] = []  # of the start-up, with the second each began
         self._state: State | None = None
-        self._live = Live(console=self.console, refresh_per_second=4, get_renderable=self.renderable)
+        self._live = Live(console=self.console, refresh_per_second=2, get_renderable=self.renderable)
 
     def __enter__(self) -> Self:
         self._live.start()

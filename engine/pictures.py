@@ -24,6 +24,7 @@ Image = npt.NDArray[np.float64]
 
 BARS = "▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
+BRAILLE = np.array([(0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80)])  # bit of each dot in a cell
 GAP = 1
 GRAY = np.array([(0, 0, 0), (255, 255, 255)], dtype=np.float64)
 # inferno at 0, 1/8 … 1, for errors: black, violet, red, orange, pale yellow
@@ -70,14 +71,21 @@ def _bar(value: float, low: float, high: float) -> str:
     return BARS[max(0, min(int(level), len(BARS) - 1))]
 
 
-def area_chart(values: Sequence[float], total: int, width: int, height: int, low: float, high: float) -> list[str]:
-    """`height` lines of `width` characters, from the top; `total` values would fill the width."""
-    steps = len(BARS) * height
-    spread = [values[i] if i < len(values) else math.nan for i in (x * total // width for x in range(width))]
-    known = [(value - low) / (high - low) if high > low else 0.0 for value in spread]
-    levels = [max(1, round(steps * value)) if math.isfinite(value) else 0 for value in known]
-    floors = range(steps - len(BARS), -1, -len(BARS))
-    return ["".join((" " + BARS)[max(0, min(level - floor, len(BARS)))] for level in levels) for floor in floors]
+def line_chart(values: Sequence[float], total: int, width: int, height: int, low: float, high: float) -> list[str]:
+    """`height` lines of `width` braille characters, from the top; `total` values would fill the width."""
+    dots = np.zeros((4 * height, 2 * width), dtype=bool)
+    there = [i for i, value in enumerate(values) if math.isfinite(value)]
+    if there:
+        at = np.linspace(0, max(total - 1, 1), dots.shape[1])
+        known = np.interp(at, there, [values[i] for i in there])[(at >= there[0]) & (at <= there[-1])]
+        first = int(np.searchsorted(at, there[0]))
+        scaled = (known - low) / (high - low) if high > low else np.zeros_like(known)
+        levels = np.rint((1 - np.clip(scaled, 0, 1)) * (4 * height - 1)).astype(int).tolist()
+        for x, (before, level) in enumerate(pairwise([*levels[:1], *levels]), first):
+            step = 1 if before < level else -1
+            dots[range(level, before, -step) if before != level else level, x] = True
+    cells = (dots.reshape(height, 4, width, 2) * BRAILLE[:, None, :]).sum(axis=(1, 3))
+    return ["".join(chr(0x2800 + cell) if cell else " " for cell in row) for row in cells.tolist()]
 
 
 def progress_bar(done: int, total: int, width: int) -> Text:
