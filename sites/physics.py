@@ -32,25 +32,26 @@ class Tissue:
 
 
 TISSUES_1_5_T: Mapping[str, Tissue] = {
-    "grey": Tissue(pd=0.83, t1=1124.0, t2=95.0),
-    "white": Tissue(pd=0.71, t1=884.0, t2=72.0),
+    "grey": Tissue(pd=0.83, t1=1197.0, t2=95.0),
+    "white": Tissue(pd=0.71, t1=646.0, t2=72.0),
     "csf": Tissue(pd=1.0, t1=4300.0, t2=2000.0),
-    "tumour": Tissue(pd=0.88, t1=1350.0, t2=172.0),
-    "oedema": Tissue(pd=0.84, t1=1200.0, t2=140.0),
+    "tumour": Tissue(pd=0.88, t1=1425.0, t2=172.0),
+    "oedema": Tissue(pd=0.84, t1=1180.0, t2=140.0),
 }
 TISSUES_3_T: Mapping[str, Tissue] = {
-    "grey": Tissue(pd=0.83, t1=1820.0, t2=99.0),
-    "white": Tissue(pd=0.71, t1=1084.0, t2=69.0),
+    "grey": Tissue(pd=0.83, t1=1607.0, t2=99.0),
+    "white": Tissue(pd=0.71, t1=838.0, t2=69.0),
     "csf": Tissue(pd=1.0, t1=4300.0, t2=2000.0),
     "tumour": Tissue(pd=0.88, t1=1900.0, t2=172.0),
     "oedema": Tissue(pd=0.84, t1=1578.0, t2=140.0),
 }
-"""Grey and white matter: T1 and T2 from Stanisz et al., Magn Reson Med 2005; 54:507-512, table 1 (in vitro, 37 °C);
-water content from Whittall et al., Magn Reson Med 1997; 37:34-43. CSF: T1 from Rooney et al., Magn Reson Med 2007;
-57:308-318 (independent of the field); T2 of about 2 s from Spijkerman et al., MAGMA 2018; 31:415-424 (3 T; taken for
-1.5 T too). Lesions at 3 T: T2 of solid lower-grade glioma (172 ms) and T1 of the white matter around glioblastoma
-(1578 ms) from Badve et al., AJNR 2017; 38:492-499; the lesions' other values are this project's choice, between grey
-matter's and CSF's, with T1 at 1.5 T shortened about as much as grey and white matter's."""
+"""Grey and white matter: T1 from Wright et al., MAGMA 2008; 21:121-130 (in vivo, MPRAGE, both fields); T2 from Stanisz
+et al., Magn Reson Med 2005; 54:507-512 (37 °C, both fields); water content from Whittall et al., Magn Reson Med 1997;
+37:34-43. CSF: T1 from Rooney et al., Magn Reson Med 2007; 57:308-318 (independent of the field); T2 of about 2 s from
+Spijkerman et al., MAGMA 2018; 31:415-424 (3 T; taken for 1.5 T too). Lesions at 3 T: T2 of solid lower-grade glioma
+(172 ms) and T1 of the white matter around glioblastoma (1578 ms) from Badve et al., AJNR 2017; 38:492-499; the lesions'
+other values are this project's choice, between grey matter's and CSF's, with T1 at 1.5 T three quarters of that at 3 T,
+about grey and white matter's ratio."""
 
 
 def tissues(field_strength: float) -> dict[str, Tissue]:
