@@ -67,8 +67,10 @@ def _bar(value: float, low: float, high: float) -> str:
         return " "
     if high <= low:  # nothing changed: a flat line in the middle
         return BARS[3]
-    level = len(BARS) * (value / (high - low) - low / (high - low))
-    return BARS[max(0, min(int(level), len(BARS) - 1))]
+    if math.isinf(high - low):
+        return _bar(value / 2, low / 2, high / 2)
+    part = max(0.0, min((value - low) / (high - low), 1.0))
+    return BARS[min(int(len(BARS) * part), len(BARS) - 1)]
 
 
 def line_chart(values: Sequence[float], total: int, width: int, height: int, low: float, high: float) -> list[str]:
@@ -98,7 +100,7 @@ def progress_bar(done: int, total: int, width: int) -> Text:
 
 def _finite_mean(values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
-    return math.fsum(finite) / len(finite) if finite else math.nan
+    return math.fsum(value / len(finite) for value in finite) if finite else math.nan
 
 
 # ---- images ---------------------------------------------------------------------------------------------
