@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.algorithms.base import Algorithm
+
+if TYPE_CHECKING:
+    from engine.models.base import Model
 
 OptimizerName = Literal["adam", "rmsprop", "sgd"]
 
@@ -26,6 +29,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _at_least("channels", self.channels, 1)
         _at_least("pool_layers", self.pool_layers, 1)
+
+    def build(self) -> Model:
+        """The network, initialised from torch's generator as it stands."""
+        from engine.models.unet import UNet
+
+        return UNet(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+Auto = Literal["auto"]
 GRAIN = 10_000  # Ray counts resources in steps of 1e-4
 
 
@@ -19,24 +20,27 @@ class Placement:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; auto: on the GPUs if there are any."""
-    workers: int | None = None
-    """Institutions that compute at once; None: what the GPUs hold, or one a core; 0: all in this process."""
-    sites_per_worker: int | None = None
-    """Institutions that share a worker process; None: one while there are slots, several beyond. Same bits."""
-    gpus_per_site: float | None = None
-    """Share of a GPU an institution gets, also its memory cap; None: 1 / ceil(sites / GPUs)."""
+    workers: int | Auto = "auto"
+    """Institutions that compute at once; auto: what the GPUs hold, or one a core; 0: all in this process."""
+    sites_per_worker: int | Auto = "auto"
+    """Institutions that share a worker process; auto: one while there are slots, several beyond. Same bits."""
+    gpus_per_site: float | Auto = "auto"
+    """Share of a GPU an institution gets, also its memory cap; auto: 1 / ceil(sites / GPUs)."""
     threads: int = 1
     """CPU threads an institution computes with; part of what makes a run repeatable."""
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers = {self.workers}: must be at least 0")
-        for name in ("sites_per_worker", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} = {value}: must be at least 1")
-        if self.gpus_per_site is not None and not 0 < self.gpus_per_site <= 1:
-            raise ValueError(f"gpus_per_site = {self.gpus_per_site}: must be above 0 and at most 1")
+        """Raises ValueError, in one line, for a value that no machine can meet."""
+        share, workers, together = self.gpus_per_site, self.workers, self.sites_per_worker
+        checks = (
+            ("workers", workers == "auto" or workers >= 0, "at least 0, or auto"),
+            ("sites_per_worker", together == "auto" or together >= 1, "at least 1, or auto"),
+            ("gpus_per_site", share == "auto" or 0 < share <= 1, "above 0 and at most 1, or auto"),
+            ("threads", self.threads >= 1, "at least 1"),
+        )
+        for name, valid, allowed in checks:
+            if not valid:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,8 @@ def plan(
 
 def _on_cpus(sites: Sequence[tuple[str, int]], machine: Machine, placement: Placement) -> Plan:
     slots = max(1, machine.cpus // placement.threads)
-    at_once = min(placement.workers or slots, slots, len(sites))
-    count = math.ceil(len(sites) / placement.sites_per_worker) if placement.sites_per_worker else at_once
-    groups = balance(sites, count, placement.sites_per_worker)
+    at_once = min(slots if placement.workers == "auto" else max(1, placement.workers), slots, len(sites))
+    groups = _groups(sites, placement, at_once)
     cpu = floor_share(min(placement.threads, machine.cpus / len(groups)))
     workers = tuple(WorkerPlan(group, index, cpu, 0.0) for index, group in enumerate(groups))
     return Plan(workers, tuple({"CPU": cpu} for _ in groups), min(at_once, len(groups)))
@@ -105,34 +108,45 @@ def _on_gpus(
     sites: Sequence[tuple[str, int]], machine: Machine, placement: Placement, shares: Mapping[str, float]
 ) -> Plan:
     """One actor an institution, several where a worker is to hold several; packed first-fit, largest first."""
-    default = placement.gpus_per_site or auto_share(len(sites), machine.gpus)
-    groups = balance(sites, math.ceil(len(sites) / (placement.sites_per_worker or 1)), placement.sites_per_worker)
-    demand = {g: floor_share(sum(shares.get(s, default) for s in g)) for g in groups}
+    automatic = placement.gpus_per_site == "auto"
+    default = auto_share(len(sites), machine.gpus) if placement.gpus_per_site == "auto" else placement.gpus_per_site
+    groups = _groups(sites, placement, len(sites))
+    demand = {group: floor_share(sum(shares.get(site, default) for site in group)) for group in groups}
     free = [GRAIN] * machine.gpus
     where: dict[tuple[str, ...], int] = {}
     for group in sorted(groups, key=lambda g: (-demand[g], g)):
         need = round(demand[group] * GRAIN)
         fits = [gpu for gpu, left in enumerate(free) if left >= need]
         if not fits:
-            total = sum(demand.values())
+            mend = "lower gpus in the scenario" if automatic else "use --gpus-per-site auto"
             raise ValueError(
-                f"gpus_per_site: {len(sites)} sites ask for {total:.4g} GPUs in shares of up to "
-                f"{max(demand.values()):.4g}, which do not fit on {machine.gpus}; use --gpus-per-site auto"
+                f"the sites' shares ({sum(demand.values()):.4g} GPUs in pieces of up to {max(demand.values()):.4g}) do "
+                f"not fit on {machine.gpus} GPU(s); {mend}"
             )
         where[group] = fits[0]
         free[fits[0]] -= need
     used = sorted(set(where.values()))
     cpu = floor_share(min(1.0, machine.cpus / len(groups)))
-    workers = tuple(WorkerPlan(g, used.index(where[g]), cpu, demand[g]) for g in groups)
-    bundles = tuple(
-        {
-            "GPU": sum(round(w.gpu * GRAIN) for w in workers if w.bundle == b) / GRAIN,
-            "CPU": sum(round(w.cpu * GRAIN) for w in workers if w.bundle == b) / GRAIN,
-        }
-        for b in range(len(used))
-    )
-    at_once = min(placement.workers or len(workers), len(workers))
-    return Plan(workers, bundles, at_once)
+    workers = tuple(WorkerPlan(group, used.index(where[group]), cpu, demand[group]) for group in groups)
+    bundles = tuple(_bundle([w for w in workers if w.bundle == index]) for index in range(len(used)))
+    slots = len(workers) if placement.workers == "auto" else max(1, placement.workers)
+    return Plan(workers, bundles, min(slots, len(workers)))
+
+
+def _groups(sites: Sequence[tuple[str, int]], placement: Placement, slots: int) -> list[tuple[str, ...]]:
+    """The institutions of each worker process."""
+    if placement.sites_per_worker == "auto":
+        return balance(sites, slots)
+    together = placement.sites_per_worker
+    return balance(sites, math.ceil(len(sites) / together), together)
+
+
+def _bundle(workers: Sequence[WorkerPlan]) -> dict[str, float]:
+    """What the workers on one GPU hold together, added in whole grains."""
+    return {
+        "GPU": sum(round(w.gpu * GRAIN) for w in workers) / GRAIN,
+        "CPU": sum(round(w.cpu * GRAIN) for w in workers) / GRAIN,
+    }
 
 
 def auto_share(sites: int, gpus: int) -> float:

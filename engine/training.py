@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from engine.algorithms.base import Algorithm
 from engine.config import ModelConfig, TrainConfig
-from engine.models.unet import UNet, pool_latents
+from engine.models.base import Model
+from engine.models.unet import pool_latents
 from engine.optimizers import OPTIMIZERS, Optimizer, State
 from engine.types import Batch, Broadcast, SiteLike, TrainingStopped
 from engine.weights import FlatWeights
@@ -42,7 +43,7 @@ class Trainable:
     def descend(self, loss: Tensor, lr: float) -> None:
         """One optimiser step down a scalar loss."""
         self.weights.gradient.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step(self.weights.parameters, self.weights.gradient, self.state, lr)
 
     @contextmanager
@@ -60,7 +61,7 @@ class Workspace:
         self.device = torch.device(device)
         self.dtype = torch.float64 if train.precision == "fp64" else torch.float32
         self.autocast = train.precision == "bf16"
-        self.model = seeded(seed, lambda: UNet(model)).to(self.device, self.dtype)
+        self.model = seeded(seed, model.build).to(self.device, self.dtype)
         self.weights = FlatWeights(self.model)
 
     @contextmanager
@@ -107,7 +108,7 @@ class LocalTraining:
         self._log: dict[str, list[Tensor]] = {}
 
     @property
-    def model(self) -> UNet:
+    def model(self) -> Model:
         """The network being trained."""
         return self.workspace.model
 
@@ -124,8 +125,7 @@ class LocalTraining:
     @property
     def latent_features(self) -> int:
         """D, the length of a pooled latent."""
-        features: int = 4 * self.model.latent_channels
-        return features
+        return 4 * self.model.latent_channels
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] -> pooled latents [B, D] of the local encoder, with gradients."""
@@ -198,7 +198,7 @@ def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: Sta
             loss = algorithm.loss(local, batch, forward)
             local.log("loss", loss)
             weights.gradient.zero_()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             algorithm.correct_gradients(local)
             optimizer.step(weights.parameters, weights.gradient, state, lr)
             local.steps += 1

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_args
+
+from tyro.conf import Suppress
+
+from engine.algorithms import ALGORITHMS, Algorithm, FlMrcm
+from engine.checkpoint import Keep
+from engine.config import ModelConfig, TrainConfig
+from engine.placement import Placement
 
 Sequence = Literal["spin_echo", "gradient_echo", "inversion_recovery"]
 Lesions = Literal["none", "glioma"]
@@ -90,9 +97,9 @@ class SiteConfig:
             ("slices", self.slices >= 1, "at least 1"),
             ("gpus", gpus, "above 0, or leave it out"),
         )  # fmt: skip
-        for field, valid, allowed in checks:
+        for name, valid, allowed in checks:
             if not valid:
-                raise ValueError(f"site {self.name!r}: {field} is {getattr(self, field)!r}; take {allowed}")
+                raise ValueError(f"site {self.name!r}: {name} is {getattr(self, name)!r}; take {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,3 +118,119 @@ class Scenario:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"scenario {self.name!r}: two sites are named {twice[0]!r}; names must differ")
+
+
+Preset = Literal["demo", "paper"]
+Auto = Literal["auto"]
+
+PAPER: dict[str, dict[str, Any]] = {
+    "run": {"matrix": 256, "rounds": 50},
+    "model": {"channels": 32, "pool_layers": 4, "residual": False, "zero_last": False},
+    "train": {
+        "optimizer": "rmsprop",
+        "lr": 1e-4,
+        "lr_decay": 0.1,
+        "lr_decay_round": 40,
+        "batch_size": 16,
+        "local_epochs": 2,
+    },
+}
+"""Guo et al., CVPR 2021, section 4: what `--preset paper` changes. The defaults are `--preset demo`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One federation: who takes part, what they learn, how, and where the results go."""
+
+    scenario: str = "cvpr21"
+    """A named scenario (`run.py scenarios` lists them) or a TOML file of the same form."""
+    sites: int | Auto = "auto"
+    """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
+    target: str = "auto"
+    """The institution the others are aligned with; auto: the fourth, or the last of fewer."""
+    target_trains: bool = True
+    """Whether the target also trains (without the adversarial term)."""
+    rounds: int = 20
+    """Federated rounds."""
+    matrix: int = 64
+    """Rows and columns of k-space and image."""
+    seed: int = 0
+    """Seed of every random stream of the run, at least 0."""
+    shift_every: int = 1
+    """Measure the latent shift to the target every N rounds; 0: never."""
+    checkpoint_every: int = 1
+    """Write a checkpoint every N rounds (and after the last)."""
+    keep_checkpoints: Keep = 2
+    """How many checkpoints to keep: a number or all."""
+    previews: bool = True
+    """Whether one test slice's pictures of every site leave it for the report."""
+    out: str = ""
+    """Run directory; empty: runs/<UTC time>-<algorithm>-<scenario>. One that holds this run already goes on."""
+    ray_address: str = ""
+    """Address of a running Ray cluster; empty: a Ray of its own on this machine."""
+    algorithm: Algorithm = field(default_factory=FlMrcm)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    placement: Placement = field(default_factory=Placement)
+    institutions: Suppress[tuple[SiteConfig, ...]] = ()
+    """The sites themselves, in place of the scenario's (a stored run's config.toml has them)."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, in one line, for a value that no run can have."""
+        smallest = 2 * 2**self.model.pool_layers
+        checks = (
+            ("sites", self.sites == "auto" or self.sites >= 1, "at least 1, or auto"),
+            ("rounds", self.rounds >= 1, "at least 1"),
+            ("matrix", self.matrix >= smallest, f"at least {smallest} with {self.model.pool_layers} poolings"),
+            ("seed", self.seed >= 0, "at least 0"),
+            ("shift_every", self.shift_every >= 0, "at least 0"),
+            ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
+            ("keep_checkpoints", self.keep_checkpoints == "all" or self.keep_checkpoints >= 1, "at least 1, or all"),
+        )
+        for name, valid, allowed in checks:
+            if not valid:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
+
+    @property
+    def algorithm_name(self) -> str:
+        """As `--algorithm` spells it."""
+        return next(
+            (n for n, kind in ALGORITHMS.items() if kind is type(self.algorithm)), type(self.algorithm).__name__
+        )
+
+    @staticmethod
+    def preset(name: Preset, **changes: Any) -> RunConfig:
+        """The settings of a preset, with further fields of RunConfig changed."""
+        if name == "demo":
+            return RunConfig(**changes)
+        model, train = ModelConfig(**PAPER["model"]), TrainConfig(**PAPER["train"])
+        paper: dict[str, Any] = {**PAPER["run"], "model": model, "train": train}
+        return RunConfig(**(paper | changes))
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """The settings by the names they have on the command line, without the institutions."""
+    settings: dict[str, Any] = {"algorithm": config.algorithm_name}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            settings |= asdict(value)  # type: ignore[arg-type]
+        elif item.name != "institutions":
+            settings[item.name] = value
+    return settings
+
+
+ELSEWHERE = {
+    "out", "ray_address", "keep_checkpoints", "checkpoint_every",
+    "workers", "sites_per_worker", "gpus_per_site",
+}  # fmt: skip
+"""Settings that do not change a run's numbers: a run directory goes on under others."""
+
+
+def difference(stored: RunConfig, asked: RunConfig) -> str:
+    """The first setting in which two runs differ, as "name (stored 1, asked 2)"; empty if they are the same run."""
+    old, new = flat(stored), flat(asked)
+    for name in [*old, *(n for n in new if n not in old)]:
+        if name not in ELSEWHERE and old.get(name) != new.get(name):
+            return f"{name} (stored {old.get(name)!r}, asked {new.get(name)!r})"
+    return "" if stored.institutions == asked.institutions else "the institutions"

@@ -60,15 +60,19 @@ def parse_scenario(text: str) -> Scenario:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"broken TOML: {error}") from error
-    sites = tables.get("site", [])
-    if not isinstance(sites, list) or not all(isinstance(site, dict) for site in sites):
-        raise ValueError("site is not a list of tables; begin each institution with [[site]]")
+    configs = parse_sites(tables.get("site", []))
     _check_keys("the scenario", tables, ("name", "summary", "site"), ("name", "summary"))
     for key in ("name", "summary"):
         if not isinstance(tables[key], str):
             raise ValueError(f"{key} is {tables[key]!r}; give a text")
-    configs = tuple(_site(number, site) for number, site in enumerate(sites, start=1))
     return Scenario(name=tables["name"], summary=tables["summary"], sites=configs)
+
+
+def parse_sites(tables: object) -> tuple[SiteConfig, ...]:
+    """The `[[site]]` tables of a scenario or of a stored run. Raises ValueError that names table and key."""
+    if not isinstance(tables, list) or not all(isinstance(site, dict) for site in tables):
+        raise ValueError("site is not a list of tables; begin each institution with [[site]]")
+    return tuple(_site(number, site) for number, site in enumerate(tables, start=1))
 
 
 def _site(number: int, table: Mapping[str, Any]) -> SiteConfig:

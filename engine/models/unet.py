@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import ModelConfig
+from engine.models.base import Model
 
 
 class ConvBlock(nn.Module):
@@ -52,7 +53,7 @@ class UpBlock(nn.Module):
         return y
 
 
-class UNet(nn.Module):
+class UNet(Model):
     """[B, 1, H, W] -> [B, 1, H, W], with the bottleneck z: [B, channels * 2**pool_layers, H / 2**pools, ...]."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -91,10 +92,6 @@ class UNet(nn.Module):
                 x = F.pad(x, missing, mode="reflect")
             x = conv(torch.cat([x, skip], dim=1))
         return skips[0] + x if self.residual else x
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, 1, H, W]."""
-        return self.decode(*self.encode(x))
 
     def encoder_weights(self) -> list[nn.Parameter]:
         """The parameters the bottleneck depends on."""

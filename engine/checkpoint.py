@@ -1,0 +1,78 @@
+"""A snapshot as one safetensors file: never pickle, written to a temporary name, synced, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from engine.driver import Snapshot
+from engine.types import Array, ServerState
+
+Keep = int | Literal["all"]
+
+
+def save(directory: Path, snapshot: Snapshot, keep: Keep = 2) -> Path:
+    """Write `round-NNNNN.safetensors` and drop all but the newest `keep`."""
+    directory.mkdir(exist_ok=True)
+    tensors = {"weights": snapshot.server.weights}
+    tensors |= {f"server/{name}": array for name, array in snapshot.server.extra.items()}
+    tensors |= {f"site/{name}": np.frombuffer(state, np.uint8) for name, state in snapshot.sites.items() if state}
+    metadata = {"round": str(snapshot.server.round), "sha256": _fingerprint(tensors)}
+    path = directory / f"round-{snapshot.server.round:05d}.safetensors"
+    write_atomically(path, safetensors.numpy.save(tensors, metadata=metadata))
+    if keep != "all":
+        for old in saved(directory)[:-keep]:
+            old.unlink()
+    return path
+
+
+def saved(directory: Path) -> list[Path]:
+    """The checkpoints of a directory, oldest first."""
+    return sorted(p for p in directory.glob("round-*.safetensors") if re.fullmatch(r"round-\d+", p.stem))
+
+
+def load(path: Path) -> Snapshot:
+    """Read a snapshot. Raises ValueError, in one line, for a file that is damaged or something else."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(
+            f"checkpoint {path} cannot be read ({error}); delete it to go on from the one before"
+        ) from error
+    if "round" not in metadata or "weights" not in tensors:
+        raise ValueError(f"checkpoint {path} is not one of this program; delete it to go on from the one before")
+    if metadata.get("sha256") != _fingerprint(tensors):
+        raise ValueError(f"checkpoint {path} is damaged; delete it to go on from the one before")
+    extra = {key.removeprefix("server/"): a for key, a in tensors.items() if key.startswith("server/")}
+    sites = {key.removeprefix("site/"): a.tobytes() for key, a in tensors.items() if key.startswith("site/")}
+    return Snapshot(
+        server=ServerState(round=int(metadata["round"]), weights=tensors["weights"], extra=extra), sites=sites
+    )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The whole content under its name, or what was there before; also after a power cut."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _fingerprint(tensors: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()

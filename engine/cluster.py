@@ -1,0 +1,98 @@
+"""A Ray of its own for one command: loopback only, small, gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.placement import Machine
+
+PREFIX = "fedmr-"  # the temporary directory is short: Ray's socket paths may have 107 characters
+OBJECT_STORE_BYTES = 512 * 2**20
+
+LOOPBACK = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # before Ray's import: every socket binds 127.0.0.1
+    "RAY_AUTH_MODE": "token",  # other users of the machine can't connect either
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+ALLOCATOR = {
+    # glibc's defaults give freed tensors back to the kernel and fault them in again: a sixth of a training step
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+    "MALLOC_TOP_PAD_": str(256 * 2**20),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@contextlib.contextmanager
+def cluster(address: str = "", object_store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[Machine]:
+    """Start Ray on this machine, or join the one at `address`; yields what there is to place on.
+
+    Raises ConnectionError if nothing answers at the address.
+    """
+    with _environment({**THREADS} if address else {**LOOPBACK, **ALLOCATOR, **THREADS}):
+        if address:
+            import ray
+
+            ray.init(address=address, log_to_driver=False, configure_logging=False)
+            directory = None
+        else:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+            sweep()
+            directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_root()))
+            import ray
+
+            ray.init(
+                num_cpus=cpu_count(),
+                include_dashboard=False,
+                object_store_memory=object_store_bytes,
+                _temp_dir=str(directory),
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        try:
+            resources = ray.cluster_resources()
+            yield Machine(cpus=int(resources.get("CPU", 1)), gpus=int(resources.get("GPU", 0)))
+        finally:
+            ray.shutdown()
+            if directory:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove temporary directories whose command is gone (killed before it could tidy up)."""
+    for directory in _root().glob(f"{PREFIX}*-*"):
+        owner = directory.name.removeprefix(PREFIX).split("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def cpu_count() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _root() -> Path:
+    """/tmp rather than a long TMPDIR, if it can be written."""
+    return Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables that Ray's processes inherit; as they were afterwards."""
+    before = {name: os.environ.get(name) for name in [*values, "RAY_AUTH_TOKEN"]}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

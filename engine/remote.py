@@ -1,0 +1,72 @@
+"""The driver as an actor, seen from the process the user started."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray
+
+from engine.cohort import SiteFactory
+from engine.config import Setting
+from engine.driver import DriverActor, Facts, Outcome, Roles, Snapshot
+from engine.placement import Plan
+from engine.types import RoundReport
+
+
+class RemoteDriver:
+    """`Driver` behind Ray: the same calls, the same numbers; errors come out as the driver raised them."""
+
+    def __init__(self, setting: Setting, plan: Plan, roles: Roles, shift_every: int) -> None:
+        """Returns at once: the actors start while the caller does something else.
+
+        Raises ValueError if the plan asks for more than the whole cluster has.
+        """
+        _refuse_impossible(plan)
+        self._actor: Any = ray.remote(DriverActor).options(num_cpus=0).remote(setting, plan, roles, shift_every)
+
+    def start(self, factories: Mapping[str, SiteFactory], shared: Any, snapshot: Snapshot | None) -> Facts:
+        """Build the sites. shared crosses once, through the object store."""
+        with _as_raised():
+            facts: Facts = ray.get(self._actor.start.remote(factories, [ray.put(shared)], snapshot))
+            return facts
+
+    def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
+        """Stream the rounds as they end."""
+        stream = self._actor.run.options(num_returns="streaming").remote(rounds, snapshot_every)
+        for reference in stream:
+            with _as_raised():
+                item: tuple[RoundReport, Snapshot | None] = ray.get(reference)
+            yield item
+
+    def finish(self, previews: bool = True) -> Outcome:
+        """Score the test patients."""
+        with _as_raised():
+            outcome: Outcome = ray.get(self._actor.finish.remote(previews))
+            return outcome
+
+    def close(self) -> None:
+        """Free the actors and what they hold."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self._actor.close.remote(), timeout=10)
+        ray.kill(self._actor)
+
+
+def _refuse_impossible(plan: Plan) -> None:
+    total = ray.cluster_resources()
+    for kind in ("GPU", "CPU"):
+        asked = sum(bundle.get(kind, 0.0) for bundle in plan.bundles)
+        if asked > total.get(kind, 0.0) + 1e-9:
+            raise ValueError(f"this federation asks for {asked:.4g} {kind}s, the cluster has {total.get(kind, 0):.4g}")
+
+
+@contextlib.contextmanager
+def _as_raised() -> Iterator[None]:
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        cause: BaseException = error
+        while isinstance(cause, ray.exceptions.RayTaskError) and cause.cause is not None:
+            cause = cause.cause
+        raise cause from error

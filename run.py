@@ -1,0 +1,41 @@
+"""The command line: `python run.py [run|resume|show|scenarios] ...`; without a subcommand it is `run`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+BEGAN = time.perf_counter()
+
+COMMANDS = """\
+usage: run.py [COMMAND] [OPTIONS]
+
+Simulate federated learning of MR-image reconstruction across shifted institutions.
+
+  run        train one federation, live (the default: `run.py --sites 4`)
+  resume     go on with a run that was interrupted; `--rounds N` extends it
+  show       what a run directory holds, drawn again
+  scenarios  list and explain the named scenarios
+
+`run.py COMMAND --help` explains a command and its options; `run.py --help` this and those of run.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 training stopped, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else argv
+    from sites import commands
+
+    if arguments[:1] in (["--help"], ["-h"]):
+        print(COMMANDS)
+    known = {"run": commands.run, "resume": commands.resume, "show": commands.show, "scenarios": commands.scenarios}
+    if arguments and arguments[0] in known:
+        return commands.guarded(known[arguments[0]], arguments[1:], BEGAN)
+    if arguments and not arguments[0].startswith("-"):
+        print(f"run.py: there is no command {arguments[0]!r}; choose one of {', '.join(known)}", file=sys.stderr)
+        return 2
+    return commands.guarded(commands.run, arguments, BEGAN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What each command of `run.py` does once its options are parsed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from engine.console import LiveWatcher, PlainWatcher, Watcher, summary_view
+from engine.types import Preview, TrainingStopped
+from sites.config import RunConfig
+from sites.federation import federate, resolve
+from sites.run_directory import PICTURES, stored_config
+from sites.scenario import load_scenario
+from sites.scenario import scenarios as scenario_names
+from sites.settings import cli, parse_run
+
+Command = Callable[[Sequence[str], float], None]
+
+
+def guarded(command: Command, argv: Sequence[str], began: float) -> int:
+    """Run a command; bad input and interruptions become one line and an exit status."""
+    try:
+        command(argv, began)
+    except (ValueError, ConnectionError) as error:
+        return _fail(2, str(error))
+    except TrainingStopped as error:
+        return _fail(1, str(error))
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted; `run.py resume DIR` goes on from the last checkpoint")
+    return 0
+
+
+def run(argv: Sequence[str], began: float) -> None:
+    """Train one federation."""
+    command = parse_run(argv)
+    _train(resolve(command.run), command.live, began)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeCommand:
+    """Go on with a run from its last checkpoint; the numbers are those of an uninterrupted run."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+    """Run directory."""
+    rounds: int | None = None
+    """Extend the run to this many rounds in all."""
+    live: bool = True
+    """The live console; plain lines otherwise, and wherever the output is not a terminal."""
+
+
+def resume(argv: Sequence[str], began: float) -> None:
+    """Go on with a stored run."""
+    command = cli(ResumeCommand, argv, "resume")
+    config = replace(stored_config(command.directory), out=str(command.directory))
+    if command.rounds is not None:
+        config = replace(config, rounds=command.rounds)
+    _train(resolve(config), command.live, began)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowCommand:
+    """Draw again what a run directory holds: results, and one slice of the target."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+    """Run directory."""
+
+
+def show(argv: Sequence[str], _began: float) -> None:
+    """Draw a stored run."""
+    command = cli(ShowCommand, argv, "show")
+    _show(command.directory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenariosCommand:
+    """List and explain the named scenarios; each is a TOML file to copy and change."""
+
+
+def scenarios(argv: Sequence[str], _began: float) -> None:
+    """Explain the named scenarios."""
+    cli(ScenariosCommand, argv, "scenarios")
+    console = Console()
+    for name in scenario_names():
+        scenario = load_scenario(name)
+        console.print(Text(name, style="bold"), Text(scenario.summary), sep="\n")
+        for site in scenario.sites:
+            console.print(f"  {site.name:<10} {site.description}; {site.mask} x{site.acceleration}", highlight=False)
+
+
+def _train(config: RunConfig, live: bool, began: float) -> None:
+    watcher: Watcher = LiveWatcher() if live and sys.stdout.isatty() else PlainWatcher()
+    with watcher:
+        deque(federate(config, watcher, began), maxlen=0)
+    _show(Path(config.out))
+
+
+def _show(directory: Path) -> None:
+    """The final table and the target's picture; the figures, if they are not drawn yet."""
+    summary_file = directory / "summary.json"
+    console = Console()
+    if not summary_file.exists():
+        stored_config(directory)
+        raise ValueError(f"{directory} holds an unfinished run; `run.py resume {directory}` goes on with it")
+    summary = json.loads(summary_file.read_text(encoding="utf-8"))
+    console.print(summary_view(summary, _preview(directory, summary["target"])))
+    console.print(Text(f"run directory: {directory}"))
+
+
+def _preview(directory: Path, site: str) -> Preview | None:
+    from safetensors.numpy import load_file
+
+    file = directory / "previews.safetensors"
+    if not file.exists():
+        return None
+    stored = load_file(file)
+    zero_filled, reconstruction, truth = (stored[f"{site}/{kind}"] for kind in PICTURES)
+    return Preview(site=site, zero_filled=zero_filled, reconstruction=reconstruction, truth=truth)
+
+
+def _fail(status: int, line: str) -> int:
+    print(f"run.py: {line}", file=sys.stderr)
+    return status

@@ -1,0 +1,190 @@
+"""The directory of one run: its configuration, rounds, checkpoints, summary. One writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import tomli_w
+from safetensors.numpy import save
+
+from engine import checkpoint
+from engine.checkpoint import write_atomically
+from engine.driver import Snapshot
+from engine.ledger import total
+from engine.records import report_from_json, report_to_json
+from engine.types import Preview, RoundReport
+from engine.weights import Layout
+from sites.config import RunConfig, difference, flat
+
+PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
+
+
+@dataclass
+class RunDirectory:
+    """An open, locked run directory. reports and snapshot: what an earlier session left."""
+
+    path: Path
+    config: RunConfig
+    reports: list[RoundReport] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+
+    @property
+    def rounds_file(self) -> Path:
+        """One line a round."""
+        return self.path / "rounds.jsonl"
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rounds are done and summed up."""
+        return len(self.reports) == self.config.rounds and (self.path / "summary.json").exists()
+
+    def begin(self, device: str) -> None:
+        """Write the configuration; cut the rounds back to the checkpoint."""
+        write_atomically(self.path / "config.toml", config_toml(self.config, device).encode())
+        (self.path / "summary.json").unlink(missing_ok=True)
+        lines = [json.dumps(report_to_json(report), allow_nan=False) + "\n" for report in self.reports]
+        write_atomically(self.rounds_file, "".join(lines).encode())
+
+    def append(self, report: RoundReport, snapshot: Snapshot | None) -> None:
+        """A round is done: its line first, then the checkpoint that makes it count."""
+        self.reports.append(report)
+        with self.rounds_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report_to_json(report), allow_nan=False) + "\n")
+        if snapshot is not None:
+            checkpoint.save(self.path / "checkpoint", snapshot, self.config.keep_checkpoints)
+            self.snapshot = snapshot
+
+    def finish(self, summary: Mapping[str, Any], layout: Layout, previews: Sequence[Preview]) -> dict[str, Any]:
+        """Write the network by parameter names, the pictures, and last the summary, which is returned."""
+        assert self.snapshot is not None
+        write_atomically(self.path / "weights.safetensors", save(layout.split(self.snapshot.server.weights)))
+        if previews:
+            pictures = {f"{p.site}/{kind}": getattr(p, kind) for p in previews for kind in PICTURES}
+            write_atomically(self.path / "previews.safetensors", save(pictures))
+        complete = dict(summary) | {"ledger": total([r.ledger for r in self.reports] + [summary["ledger"]])}
+        write_atomically(self.path / "summary.json", (json.dumps(complete, indent=2) + "\n").encode())
+        return complete
+
+
+PICTURES = ("zero_filled", "reconstruction", "truth")
+
+
+@contextlib.contextmanager
+def open_run(config: RunConfig) -> Iterator[RunDirectory]:
+    """Create the run directory, or take up the run it holds, under a lock.
+
+    Raises ValueError if it cannot be written, is in use, or holds something else or another run.
+    """
+    path = Path(config.out)
+    created = not path.exists()
+    with _locked(path):
+        try:
+            yield _take_up(path, config)
+        finally:
+            if created and not (path / "config.toml").exists():  # nothing came of it
+                (path / ".lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+
+def _take_up(path: Path, config: RunConfig) -> RunDirectory:
+    held = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+    if not held:
+        return RunDirectory(path, config)
+    stored = stored_config(path)
+    differs = difference(stored, config)
+    if differs:
+        name = differs.split(" ")[0]
+        mend = f"run.py resume {path} --rounds {config.rounds}" if name == "rounds" else "choose another --out"
+        raise ValueError(f"{path} holds another run: {differs}; {mend}")
+    checkpoints = checkpoint.saved(path / "checkpoint")
+    snapshot = checkpoint.load(checkpoints[-1]) if checkpoints else None
+    done = snapshot.server.round if snapshot else 0
+    if done > config.rounds:
+        raise ValueError(f"{path} has done {done} rounds already; --rounds {config.rounds} cannot take them back")
+    return RunDirectory(path, config, read_rounds(path)[:done], snapshot)
+
+
+def stored_config(path: Path) -> RunConfig:
+    """The configuration of a run directory. Raises ValueError if it holds none that can be read."""
+    from sites.settings import read_config
+
+    file = path / "config.toml"
+    if not file.exists():
+        raise ValueError(f"{path} holds no run (there is no config.toml); name a run directory, or a new --out")
+    return read_config(file)
+
+
+def read_rounds(path: Path) -> list[RoundReport]:
+    """The whole lines of rounds.jsonl (a power cut may leave half a line at its end)."""
+    file = path / "rounds.jsonl"
+    reports = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            reports.append(report_from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError):
+            break
+    return reports
+
+
+def config_toml(config: RunConfig, device: str) -> str:
+    """The complete resolved configuration; `run.py --config` of it repeats the run."""
+    settings = {name: value for name, value in flat(config).items() if name != "out"}
+    sites = [{k: v for k, v in asdict(site).items() if v is not None} for site in config.institutions]
+    environment = {"device": device, "commit": _commit(), **{name: _version(name) for name in PACKAGES}}
+    return tomli_w.dumps({**settings, "environment": environment, "site": sites})
+
+
+def new_directory(config: RunConfig) -> Path:
+    """runs/<UTC time>-<algorithm>-<scenario>, numbered if it exists."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scenario = Path(config.scenario).stem
+    name = f"{now}-{config.algorithm_name}-{scenario}"
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock: IO[str] = (path / ".lock").open("w")
+    except OSError as error:
+        raise ValueError(f"--out {path} cannot be written ({error.strerror}); choose another directory") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(
+                f"{path} is being written by another process; wait for it or choose another --out"
+            ) from error
+        yield
+
+
+def _commit() -> str:
+    """The source's commit, with + for uncommitted changes; empty outside a git checkout."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,169 @@
+"""Command line and TOML files become a RunConfig. One parser for both: a file's settings are read as options."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tyro
+
+from engine.algorithms import ALGORITHMS, FlMrcm
+from sites.config import Preset, RunConfig
+from sites.scenario import parse_sites
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand:
+    """Train one federation of simulated institutions and watch it live.
+
+    The institutions are real anatomy (ICBM152) scanned by simulated scanners. Results go to a run directory: scores
+    of every round, checkpoints, the trained network, figures.
+    """
+
+    config: str = ""
+    """TOML file with any of these options, for example a run directory's config.toml; the command line wins."""
+    preset: Preset | Literal["auto"] = "auto"
+    """demo: minutes on a CPU; paper: Guo et al.'s sizes; auto: paper if there is a GPU, demo otherwise."""
+    algorithm: Literal["fl-mr", "fl-mrcm"] = "fl-mrcm"
+    """fl-mr: federated averaging; fl-mrcm: with latent features aligned to the target's. Each has its own options."""
+    live: bool = True
+    """The live console; plain lines otherwise, and wherever the output is not a terminal."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+
+def parse_run(argv: Sequence[str]) -> RunCommand:
+    """The command line of `run`. Raises ValueError, in one line, for what cannot be understood.
+
+    Three passes: which file, then which algorithm and preset (they decide what other options exist), then all.
+    """
+    argv = _booleans(argv)
+    file = _option(argv, "config", "")
+    stored, sites = _file_options(Path(file)) if file else ([], ())
+    if stored:
+        _parse(stored, sites, where=file)
+    return _parse([*stored, *argv], sites)
+
+
+def read_config(path: Path) -> RunConfig:
+    """A run directory's config.toml. Raises ValueError, in one line."""
+    options, sites = _file_options(path)
+    return _parse(options, sites, where=str(path)).run
+
+
+def _parse(options: Sequence[str], sites: tuple[Any, ...], where: str = "") -> RunCommand:
+    name = _option(options, "algorithm", "fl-mrcm")
+    preset = _option(options, "preset", "auto")
+    kind = ALGORITHMS.get(name, FlMrcm)
+    paper = preset == "paper" or (preset == "auto" and gpu_count() > 0)
+    default = RunConfig.preset("paper" if paper else "demo", algorithm=kind(), institutions=sites)
+    return cli(RunCommand, options, "run", default=RunCommand(run=default), where=where)
+
+
+def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T | None = None, where: str = "") -> T:
+    """Parse options with tyro; its box of an error becomes the one line of a ValueError."""
+    errors = io.StringIO()
+    arguments: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed: T = tyro.cli(kind, args=list(options), prog=f"run.py {command}", **arguments)
+            return parsed
+    except SystemExit as end:
+        if not end.code:
+            raise
+        message = _one_line(errors.getvalue())
+        raise ValueError(f"{where}: {message}" if where else f"{message}; see run.py {command} --help") from None
+
+
+def _one_line(box: str) -> str:
+    """The first part of the parser's message, up to its first ruler, and its suggestion if it has one."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip(" │\t") for line in text.splitlines() if "│" in line]
+    head: list[str] = []
+    hint: list[str] = []
+    part = head
+    for line in lines:
+        if set(line) == {"─"}:
+            part = hint if part is head else []
+        elif line and not line.startswith("Got errors"):
+            part.append(line)
+    head = [line for line in head if not line.startswith("- ")]
+    message = " ".join(head) or text.strip().splitlines()[0]
+    if hint and hint[0].startswith("Perhaps"):
+        message += "; did you mean " + " or ".join(h.split(" ")[0] for h in hint if h.startswith("--")) + "?"
+    return message
+
+
+def _file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
+    """A TOML file's settings as options, and its `[[site]]` tables. Raises ValueError, in one line."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}; give a readable TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: broken TOML: {error}") from error
+    try:
+        sites = parse_sites(tables.pop("site", []))
+        tables.pop("environment", None)
+        return _as_options(tables), sites
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _as_options(settings: Mapping[str, Any]) -> list[str]:
+    options: list[str] = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            options.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, (str, int, float)):
+            options += [f"--{flag}", str(value)]
+        else:
+            raise ValueError(f"{name} is {value!r}; settings are single values, institutions are [[site]] tables")
+    return options
+
+
+def _booleans(argv: Sequence[str]) -> list[str]:
+    """`--target-trains false` as `--no-target-trains`, and `=true` likewise."""
+    result: list[str] = []
+    for argument in argv:
+        flag, equals, value = argument.partition("=")
+        if equals and flag.startswith("--") and value in ("true", "false"):
+            result.append(flag if value == "true" else f"--no-{flag[2:]}")
+        elif argument in ("true", "false") and result and result[-1].startswith("--"):
+            result[-1] = result[-1] if argument == "true" else f"--no-{result[-1][2:]}"
+        else:
+            result.append(argument)
+    return result
+
+
+def _option(options: Sequence[str], name: str, default: str) -> str:
+    """The last value given for an option, before the others are known."""
+    value = default
+    for index, option in enumerate(options):
+        if option == f"--{name}" and index + 1 < len(options):
+            value = options[index + 1]
+        elif option.startswith(f"--{name}="):
+            value = option.split("=", 1)[1]
+    return value
+
+
+def gpu_count() -> int:
+    """NVIDIA GPUs of this machine, without importing torch."""
+    listed = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if listed or not shutil.which("nvidia-smi"):
+        return listed
+    try:
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())
