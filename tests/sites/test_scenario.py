@@ -1,0 +1,153 @@
+"""Scenarios: the named one, files and their mistakes, and drawn institutions."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sites.config import Scenario, SiteConfig
+from sites.scenario import draw_site, load_scenario, parse_scenario, scenarios, take
+
+HEAD = 'name = "tiny"\nsummary = "two sites"\n'
+TINY = HEAD + '[[site]]\nname = "a"\ntr = 600\nslices = 2\n[[site]]\nname = "b"\nlesions = "glioma"\n'
+
+
+def test_cvpr21_is_four_different_simulations() -> None:
+    assert "cvpr21" in scenarios()
+    scenario = load_scenario("cvpr21")
+    assert [site.name for site in scenario.sites] == ["fastmri", "hpks", "ixi", "brats"]
+    assert "simulat" in scenario.summary
+    assert all(site.description.startswith("simulated") for site in scenario.sites)
+    for setting in ("snr", "bias_field", "phase"):
+        assert len({getattr(site, setting) for site in scenario.sites}) == 4
+    for setting in ("field_strength", "lesions", "mask", "sequence"):
+        assert len({getattr(site, setting) for site in scenario.sites}) > 1
+    assert {(site.acceleration, site.center_fraction) for site in scenario.sites} == {(4, 0.08)}
+    assert [site.lesions for site in scenario.sites] == ["none", "glioma", "none", "glioma"]
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_every_named_scenario_bears_its_files_name(name: str) -> None:
+    assert load_scenario(name).name == name
+
+
+def test_reads_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    scenario = load_scenario(str(path))
+    assert scenario == parse_scenario(TINY)
+    assert scenario.sites[0] == SiteConfig(name="a", tr=600.0, slices=2)
+    assert type(scenario.sites[0].tr) is float
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "broken TOML: "),
+        (HEAD, "has no sites; give at least one"),
+        (HEAD + '[site]\nname = "a"', r"begin each institution with \[\[site\]\]"),
+        ('nam = "a"\nsummary = ""', "key 'nam' is unknown; did you mean 'name'?"),
+        ('name = "a"\n[[site]]\nname = "a"', "summary is missing; add summary"),
+        ("name = 3\nsummary = ''\n[[site]]\nname = 'a'", "name is 3; give a text"),
+        (TINY + "flip_angel = 3", r"\[\[site\]\] 2 \('b'\): key 'flip_angel' is unknown; did you mean 'flip_angle'"),
+        (TINY + "xyzzy = 3", "key 'xyzzy' is unknown; known are name, "),
+        (TINY + 'tr = "600"', r"\('b'\): tr is '600'; give a number"),
+        (TINY + "tr = true", "tr is True; give a number"),
+        (TINY + "slices = 2.5", "slices is 2.5; give a whole number"),
+        (TINY + "mask = 4", "mask is 4; give a text"),
+        (TINY + 'mask = "radial"', "site 'b': mask is 'radial'; take one of random, "),
+        (TINY + "[[site]]\ntr = 600", r"\[\[site\]\] 3: name is missing"),
+        (TINY + '[[site]]\nname = "a"', "two sites are named 'a'"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
+        load_scenario(str(path))
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"scenario 'cvpr12' is unknown; did you mean 'cvpr21'\?"):
+        load_scenario("cvpr12")
+    with pytest.raises(ValueError, match=r"scenario 'x' is unknown; choose one of .*cvpr21"):
+        load_scenario("x")
+    with pytest.raises(ValueError, match=r"none\.toml: No such file"):
+        load_scenario(str(tmp_path / "none.toml"))
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        load_scenario(str(tmp_path / "latin.toml"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("name", ""),
+        ("name", "a/b"),
+        ("field_strength", 7.0),
+        ("field_strength", math.nan),
+        ("sequence", "epi"),
+        ("tr", 0.0),
+        ("tr", math.inf),
+        ("te", 500.0),
+        ("te", -1.0),
+        ("ti", 100.0),
+        ("flip_angle", 30.0),
+        ("snr", 0.0),
+        ("bias_field", 1.0),
+        ("phase", -1.0),
+        ("lesions", "stroke"),
+        ("mask", "radial"),
+        ("acceleration", 0),
+        ("center_fraction", 1.1),
+        ("train_patients", 0),
+        ("slices", 0),
+        ("gpus", 0.0),
+    ],
+)
+def test_a_site_refuses_what_no_scanner_has(setting: str, value: Any) -> None:
+    settings = {"name": "a", setting: value}
+    with pytest.raises(ValueError, match=f"{setting} is .*; take "):
+        SiteConfig(**settings)
+
+
+def test_a_scenario_needs_sites_of_different_names() -> None:
+    site = SiteConfig(name="a")
+    with pytest.raises(ValueError, match="has no sites"):
+        Scenario(name="s", summary="", sites=())
+    with pytest.raises(ValueError, match="two sites are named 'a'"):
+        Scenario(name="s", summary="", sites=(site, site))
+
+
+def test_take_is_the_first_or_all_and_more() -> None:
+    tiny = parse_scenario(TINY)
+    assert take(tiny, 1, 0).sites == tiny.sites[:1]
+    assert take(tiny, 2, 0) == tiny
+    five = take(tiny, 5, 0)
+    assert five.sites[:2] == tiny.sites
+    assert {site.slices for site in five.sites[2:]} == {2}
+    assert take(tiny, 9, 0).sites[:5] == five.sites
+    assert take(tiny, 5, 1).sites[2:] != five.sites[2:]
+    with pytest.raises(ValueError, match="0 sites make no federation"):
+        take(tiny, 0, 0)
+
+
+def test_drawn_institutions_are_valid_and_vary() -> None:
+    drawn = [draw_site(0, index) for index in range(64)]
+    assert drawn[5] == draw_site(0, 5)
+    assert len({site.name for site in drawn}) == 64
+    for setting, least in (
+        ("field_strength", 2),
+        ("sequence", 3),
+        ("lesions", 2),
+        ("mask", 5),
+        ("snr", 40),
+        ("tr", 40),
+    ):
+        assert len({getattr(site, setting) for site in drawn}) >= least
+    assert all(site.description.startswith("simulated") for site in drawn)

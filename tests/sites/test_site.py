@@ -1,0 +1,137 @@
+"""An institution's splits, orders and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.streams import rng
+from engine.types import Batch, SiteLike
+from sites.acquisition import fully_sampled
+from sites.config import SiteConfig
+from sites.masks import column_mask
+from sites.site import Site
+from sites.sources.base import KSpace
+
+CONFIG = SiteConfig(name="a", train_patients=3, val_patients=2, test_patients=1, slices=4)
+
+
+class NoiseSource:
+    """Patients of pure noise; slices of the number and width given."""
+
+    def __init__(self, name: str = "a", patients: int = 6, widths: Sequence[int] = (32,)) -> None:
+        self.names = [f"{name}-{i:03d}" for i in range(patients)]
+        self.widths = widths
+        self.reads = 0
+
+    def patients(self) -> Sequence[str]:
+        return self.names
+
+    def kspace(self, patient: str) -> KSpace:
+        self.reads += 1
+        index = self.names.index(patient)
+        shape = (4, 1, 16, self.widths[index % len(self.widths)], 2)
+        parts = rng(0, "test", patient).standard_normal(shape, dtype=np.float32)
+        return parts.view(np.complex64)[..., 0]
+
+
+def site(name: str = "a", seed: int = 0) -> Site:
+    return Site(replace(CONFIG, name=name), NoiseSource(name), seed)
+
+
+def train(site: SiteLike, round: int = 1, epoch: int = 0, batch_size: int = 5) -> list[Batch]:
+    return list(site.train_batches(round, epoch, batch_size))
+
+
+def joined(batches: Sequence[Batch], field: str) -> Tensor:
+    return torch.cat([getattr(batch, field) for batch in batches])
+
+
+def test_is_what_the_engine_asks_for() -> None:
+    asked: SiteLike = site()
+    assert asked.name == "a"
+    assert [asked.slices("train"), asked.slices("val"), asked.slices("test")] == [12, 8, 4]
+    batches = train(asked)
+    assert [len(batch.volume) for batch in batches] == [5, 5, 2]
+    assert batches[0].input.shape == (5, 1, 16, 32)
+
+
+def test_splits_are_by_patient_first_come_and_disjoint() -> None:
+    source = NoiseSource()
+    institution = Site(CONFIG, source, 0)
+    expected = [fully_sampled(torch.from_numpy(source.kspace(name))) for name in source.patients()]
+    val, test = list(institution.eval_batches("val", 3)), list(institution.eval_batches("test", 3))
+    torch.testing.assert_close(joined(val, "truth"), torch.cat(expected[3:5]))
+    torch.testing.assert_close(joined(test, "truth"), expected[5])
+    assert joined(val, "volume").tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    batches = train(institution)
+    truth, volume = joined(batches, "truth"), joined(batches, "volume")
+    assert sorted(volume.tolist()) == sorted([0, 1, 2] * 4)
+    for patient in range(3):
+        assert set(truth[volume == patient].sum(dim=(1, 2)).tolist()) == set(expected[patient].sum(dim=(1, 2)).tolist())
+
+
+def test_reads_every_patient_once() -> None:
+    source = NoiseSource()
+    institution = Site(CONFIG, source, 0)
+    train(institution)
+    list(institution.eval_batches("test", 2))
+    assert source.reads == 6
+
+
+def test_training_masks_and_order_are_fresh_each_epoch_and_repeatable() -> None:
+    institution = site()
+    first = train(institution)
+    for field in ("mask", "volume", "input"):
+        assert torch.equal(joined(first, field), joined(train(institution), field))
+        assert torch.equal(joined(first, field), joined(train(site()), field))
+    for other in (train(institution, round=2), train(institution, epoch=1), train(site(seed=1))):
+        assert not torch.equal(joined(first, "mask"), joined(other, "mask"))
+        assert not torch.equal(joined(first, "volume"), joined(other, "volume"))
+
+
+def test_every_training_slice_has_a_mask_of_its_own_from_the_sites_stream() -> None:
+    seeds = rng(0, "masks", "a", 1, 0).integers(2**32, size=12)
+    expected = np.stack([column_mask("random", 32, 4, 0.08, int(seed)) for seed in seeds])
+    assert np.array_equal(joined(train(site()), "mask").numpy(), expected)
+    assert len({mask.tobytes() for mask in expected}) > 6
+
+
+def test_batch_size_changes_nothing_but_the_batches() -> None:
+    for field in ("input", "mask"):
+        assert torch.equal(joined(train(site(), batch_size=5), field), joined(train(site(), batch_size=12), field))
+
+
+def test_evaluation_masks_are_fixed_by_the_patients_name() -> None:
+    institution = site()
+    masks = joined(list(institution.eval_batches("val", 3)), "mask").numpy()
+    for index, patient in enumerate(["a-003", "a-004"]):
+        expected = column_mask("random", 32, 4, 0.08, [ord(c) for c in patient])
+        assert all(np.array_equal(mask, expected) for mask in masks[4 * index : 4 * index + 4])
+    assert np.array_equal(masks, joined(list(site(seed=5).eval_batches("val", 8)), "mask").numpy())
+
+
+def test_the_order_in_which_sites_work_changes_nothing() -> None:
+    a, b = site("a"), site("b")
+    first = [joined(train(s), "input") for s in (a, b)]
+    b, a = site("b"), site("a")
+    second = [joined(train(s), "input") for s in (b, a)]
+    assert torch.equal(first[0], second[1])
+    assert torch.equal(first[1], second[0])
+    assert not torch.equal(joined(train(a), "mask"), joined(train(b), "mask"))
+
+
+def test_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="site 'a' has 5 patients, its splits need 6"):
+        Site(CONFIG, NoiseSource(patients=5), 0)
+    with pytest.raises(ValueError, match="site 'a' has slices of"):
+        Site(CONFIG, NoiseSource(widths=(32, 30)), 0)
+    with pytest.raises(ValueError, match="site 'a' has slices of"):
+        Site(CONFIG, NoiseSource(widths=(32, 32, 32, 30, 30, 30)), 0)
+    with pytest.raises(ValueError, match=r"site 'a': center_fraction 0\.5 measures 16 of 32 columns"):
+        Site(replace(CONFIG, center_fraction=0.5), NoiseSource(), 0)
