@@ -120,10 +120,10 @@ def smooth_field(x: Values, y: Values, z: Values, knots: int, random: np.random.
 def smooth_fields(x: Values, y: Values, z: Values, knots: int, count: int, random: np.random.Generator) -> Values:
     """Several such fields, float32 [count, S, N, N]."""
     coefficients = random.standard_normal((count, knots, knots, knots), dtype=np.float32)
-    along = [_spline(t, knots, 125.0) for t in (z, y, x)]
-    field = np.tensordot(coefficients, along[0], axes=(1, 1))  # [count, y, x, S]
-    field = np.tensordot(field, along[1], axes=(1, 1))  # [count, x, S, N]
-    result: Values = np.tensordot(field, along[2], axes=(1, 1))  # [count, S, N, N]
+    along_z, along_y, along_x = (_spline(t, knots, 125.0) for t in (z, y, x))
+    field = np.einsum("nijk,si->nsjk", coefficients, along_z)  # einsum: BLAS would start threads for so little
+    field = np.einsum("nsjk,yj->nsyk", field, along_y)
+    result: Values = np.einsum("nsyk,xk->nsyx", field, along_x)
     return result
 
 
@@ -145,7 +145,7 @@ def _deformed(x: Values, y: Values, z: Values, random: np.random.Generator) -> V
     displacement = smooth_fields(x, y, z, 8, 3, random)
     displacement *= np.float32(7.0)
     position = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]))
-    moved: Values = np.tensordot(matrix, position, axes=1)
+    moved: Values = np.einsum("ij,jsyx->isyx", matrix, position)
     moved += displacement
     moved += shift.astype(np.float32)[:, None, None, None]
     return moved
@@ -172,15 +172,16 @@ def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]
     inside = np.flatnonzero(((flat >= 0) & (flat < (size - 1)[:, None])).all(axis=0))
     chosen = flat[:, inside]
     base = chosen.astype(np.int32)
-    part = chosen - base
+    part = chosen - base.astype(np.float32)
     packed = maps.tissues.reshape(-1, 4).view(np.uint32)[:, 0]  # a voxel's four values in one read
-    strides = (int(size[1] * size[2]), int(size[2]), 1)
+    strides = (int(size[1] * size[2]), int(size[2]))
     index = base[0] * strides[0] + base[1] * strides[1] + base[2]
     total = np.zeros((len(inside), 4), dtype=np.float32)
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod([p if c else 1 - p for p, c in zip(part, corner, strict=True)], axis=0)
-        offset = sum(c * s for c, s in zip(corner, strides, strict=True))
-        total += weight[:, None] * packed[index + offset].view(np.uint8).reshape(-1, 4)
+    along_x, along_y, along_z = ((1 - p, p) for p in part)
+    for i, j, k in np.ndindex(2, 2, 2):
+        weight = along_x[i] * along_y[j] * along_z[k]
+        corner = packed[index + (i * strides[0] + j * strides[1] + k)]
+        total += weight[:, None] * corner.view(np.uint8).reshape(-1, 4)
     fractions = total[:, :3] * np.float32(1 / 255)
     squares = fractions**2
     nothing = (1 - fractions.sum(axis=1)).clip(0) ** 2
