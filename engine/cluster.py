@@ -31,9 +31,10 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @contextlib.contextmanager
-def cluster(address: str = "", object_store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[Machine]:
+def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machine]:
     """Start Ray on this machine, or join the one at `address`; yields what there is to place on.
 
+    machine: cores and GPUs to declare in place of those found (Ray's are logical: tests need not have them).
     Raises ConnectionError if nothing answers at the address.
     """
     with _environment({**THREADS} if address else {**LOOPBACK, **ALLOCATOR, **THREADS}):
@@ -49,9 +50,10 @@ def cluster(address: str = "", object_store_bytes: int = OBJECT_STORE_BYTES) -> 
             import ray
 
             ray.init(
-                num_cpus=cpu_count(),
+                num_cpus=machine.cpus if machine else cpu_count(),
+                num_gpus=machine.gpus if machine else None,
                 include_dashboard=False,
-                object_store_memory=object_store_bytes,
+                object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=str(directory),
                 log_to_driver=False,
                 configure_logging=False,

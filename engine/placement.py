@@ -5,6 +5,7 @@ An institution is its own state and random streams; placement changes how fast a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Literal
 
 Auto = Literal["auto"]
 GRAIN = 10_000  # Ray counts resources in steps of 1e-4
+SEARCH = 10_000  # steps, well under a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,30 +109,66 @@ def _on_cpus(sites: Sequence[tuple[str, int]], machine: Machine, placement: Plac
 def _on_gpus(
     sites: Sequence[tuple[str, int]], machine: Machine, placement: Placement, shares: Mapping[str, float]
 ) -> Plan:
-    """One actor an institution, several where a worker is to hold several; packed first-fit, largest first."""
+    """One actor an institution, several where a worker is to hold several."""
     automatic = placement.gpus_per_site == "auto"
-    default = auto_share(len(sites), machine.gpus) if placement.gpus_per_site == "auto" else placement.gpus_per_site
     groups = _groups(sites, placement, len(sites))
-    demand = {group: floor_share(sum(shares.get(site, default) for site in group)) for group in groups}
-    free = [GRAIN] * machine.gpus
-    where: dict[tuple[str, ...], int] = {}
-    for group in sorted(groups, key=lambda g: (-demand[g], g)):
-        need = round(demand[group] * GRAIN)
-        fits = [gpu for gpu, left in enumerate(free) if left >= need]
-        if not fits:
-            mend = "lower gpus in the scenario" if automatic else "use --gpus-per-site auto"
-            raise ValueError(
-                f"the sites' shares ({sum(demand.values()):.4g} GPUs in pieces of up to {max(demand.values()):.4g}) do "
-                f"not fit on {machine.gpus} GPU(s); {mend}"
-            )
-        where[group] = fits[0]
-        free[fits[0]] -= need
+    demand = _gpu_demand(groups, len(sites), machine.gpus, placement, shares)
+    largest_first = sorted(groups, key=lambda g: (-demand[g], g))
+    packed = _pack([round(demand[group] * GRAIN) for group in largest_first], machine.gpus)
+    if packed is None:
+        mend = "lower gpus in the scenario" if automatic else "use --gpus-per-site auto"
+        raise ValueError(
+            f"the sites' shares ({sum(demand.values()):.4g} GPUs in pieces of up to {max(demand.values()):.4g}) do "
+            f"not fit on {machine.gpus} GPU(s); {mend}"
+        )
+    where = dict(zip(largest_first, packed, strict=True))
     used = sorted(set(where.values()))
     cpu = floor_share(min(1.0, machine.cpus / len(groups)))
     workers = tuple(WorkerPlan(group, used.index(where[group]), cpu, demand[group]) for group in groups)
     bundles = tuple(_bundle([w for w in workers if w.bundle == index]) for index in range(len(used)))
     slots = len(workers) if placement.workers == "auto" else max(1, placement.workers)
     return Plan(workers, bundles, min(slots, len(workers)))
+
+
+def _gpu_demand(
+    groups: Sequence[tuple[str, ...]], sites: int, gpus: int, placement: Placement, shares: Mapping[str, float]
+) -> dict[tuple[str, ...], float]:
+    """What each worker process takes of a GPU: its sites' shares together; auto: an equal part."""
+    default = auto_share(sites, gpus) if placement.gpus_per_site == "auto" else placement.gpus_per_site
+    equal = auto_share(len(groups), gpus)
+    return {
+        group: equal
+        if placement.gpus_per_site == "auto" and not any(site in shares for site in group)
+        else floor_share(sum(shares.get(site, default) for site in group))
+        for group in groups
+    }
+
+
+def _pack(needs: Sequence[int], gpus: int) -> list[int] | None:
+    """The GPU of each need, given largest first in grains; None if they do not fit.
+
+    First fit, then other ways, up to SEARCH steps: first fit alone refuses .5 .4 .3 .3 .3 .2 on two GPUs.
+    """
+    free, where = [GRAIN] * gpus, list[int]()
+    steps = itertools.count()
+
+    def place() -> bool:
+        if len(where) == len(needs):
+            return True
+        need, tried = needs[len(where)], set[int]()
+        for gpu, left in enumerate(free):
+            if left < need or left in tried or next(steps) >= SEARCH:
+                continue
+            tried.add(left)
+            free[gpu] -= need
+            where.append(gpu)
+            if place():
+                return True
+            where.pop()
+            free[gpu] += need
+        return False
+
+    return where if sum(needs) <= GRAIN * gpus and place() else None
 
 
 def _groups(sites: Sequence[tuple[str, int]], placement: Placement, slots: int) -> list[tuple[str, ...]]:

@@ -169,7 +169,7 @@ def test_equals_numpys_average(weights: list[float], seed: int, dtype: str) -> N
 
 
 @given(st.lists(positive, min_size=2, max_size=6), st.integers(0, 100), st.randoms())
-def test_order_and_scale_of_the_weights_hardly_matter(weights: list[float], seed: int, random: object) -> None:
+def test_order_and_scale_of_the_weights_hardly_matter(weights: list[float], seed: int, random: Random) -> None:
     parts = buffers(len(weights), 40, seed, "float64")
     order = list(range(len(weights)))
     random.shuffle(order)
