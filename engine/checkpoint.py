@@ -24,7 +24,7 @@ def save(directory: Path, snapshot: Snapshot, keep: Keep = 2) -> Path:
     directory.mkdir(exist_ok=True)
     tensors = {"weights": snapshot.server.weights}
     tensors |= {f"server/{name}": array for name, array in snapshot.server.extra.items()}
-    tensors |= {f"site/{name}": np.frombuffer(state, np.uint8) for name, state in snapshot.sites.items() if state}
+    tensors |= {f"site/{name}": state for name, state in snapshot.sites.items()}
     metadata = {"round": str(snapshot.server.round), "sha256": _fingerprint(tensors)}
     path = directory / f"round-{snapshot.server.round:05d}.safetensors"
     write_atomically(path, safetensors.numpy.save(tensors, metadata=metadata))
@@ -54,7 +54,7 @@ def load(path: Path) -> Snapshot:
     if metadata.get("sha256") != _fingerprint(tensors):
         raise ValueError(f"checkpoint {path} is damaged; delete it to go on from the one before")
     extra = {key.removeprefix("server/"): a for key, a in tensors.items() if key.startswith("server/")}
-    sites = {key.removeprefix("site/"): a.tobytes() for key, a in tensors.items() if key.startswith("site/")}
+    sites = {key.removeprefix("site/"): a for key, a in tensors.items() if key.startswith("site/")}
     return Snapshot(
         server=ServerState(round=int(metadata["round"]), weights=tensors["weights"], extra=extra), sites=sites
     )

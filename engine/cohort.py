@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.placement import Plan
-from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split
+from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split, WorkerLost
 from engine.weights import Layout
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 SiteFactory = Callable[[Any, str], SiteLike]
 """Builds a site in the process it lives in, from what all sites share (the anatomy) and the device's name."""
-
-MAX_RESTARTS = 3
 
 
 class Cohort(ABC):
@@ -67,10 +65,17 @@ class Cohort(ABC):
         """One test slice's pictures of each."""
         return self.call("preview", names, broadcast)
 
-    def restore(self, states: Mapping[str, bytes]) -> None:
+    def states(self, names: Sequence[str]) -> list[Array]:
+        """What a checkpoint needs of each: opaque uint8."""
+        return self.call("state", names)
+
+    def restore(self, states: Mapping[str, Array]) -> None:
         """Hand each site the state a checkpoint holds for it."""
         for name, state in states.items():
             self.call("restore", [name], state)
+
+    def revive(self) -> None:  # noqa: B027  not abstract: most cohorts lose nobody
+        """Start workers again that were lost; their sites begin anew. Nothing to do in this process."""
 
 
 class LocalCohort(Cohort):
@@ -106,8 +111,7 @@ class LocalCohort(Cohort):
 class RayCohort(Cohort):
     """Institutions in Ray actors, each a LocalCohort of its own, at most `plan.at_once` of them computing.
 
-    An actor that dies is started again with its sites' last states and repeats the call: a site's streams depend
-    on the round alone, so the numbers stay the same.
+    A call raises WorkerLost if one of them dies (killed for its memory, say); `revive` starts it again.
     """
 
     def __init__(self, setting: Setting, plan: Plan) -> None:
@@ -118,9 +122,8 @@ class RayCohort(Cohort):
         self._group = placement_group([dict(b) for b in plan.bundles], strategy="PACK")
         self._ray = ray
         self._workers = [self._start(i) for i in range(len(plan.workers))]
-        self._states: dict[str, bytes] = {}
+        self._lost: set[int] = set()
         self._sent: tuple[Broadcast, Any] | None = None
-        self._restarts = 0
 
     def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:
         self._factories, self._shared = factories, shared
@@ -144,20 +147,21 @@ class RayCohort(Cohort):
             try:
                 answers = self._ray.get(done[0])
             except self._ray.exceptions.RayActorError as error:
-                self._restart(index, error)
-                waiting.insert(0, (index, own))
-                continue
+                self._lost.add(index)
+                raise WorkerLost(f"the worker of {', '.join(self._plan.workers[index].sites)} died: {error}") from error
             results |= dict(zip(own, answers, strict=True))
-            self._states |= {a.site: a.state for a in answers if isinstance(a, SiteUpdate)}
         return [results[name] for name in names]
 
     def initial_weights(self) -> tuple[Array, Layout]:
         answer: tuple[Array, Layout] = self._ray.get(self._workers[0].initial_weights.remote())
         return answer
 
-    def restore(self, states: Mapping[str, bytes]) -> None:
-        super().restore(states)
-        self._states = dict(states)
+    def revive(self) -> None:
+        for index in self._lost:
+            self._ray.kill(self._workers[index])
+            self._workers[index] = self._start(index)
+        self._ray.get([self._build(index) for index in self._lost])
+        self._lost.clear()
 
     def close(self) -> None:
         """Give the actors and their resources back."""
@@ -176,16 +180,6 @@ class RayCohort(Cohort):
     def _build(self, index: int) -> Any:
         own = {name: self._factories[name] for name in self._plan.workers[index].sites}
         return self._workers[index].build.remote(own, self._shared)
-
-    def _restart(self, index: int, error: Exception) -> None:
-        self._restarts += 1
-        if self._restarts > MAX_RESTARTS:
-            raise error
-        self._workers[index] = self._start(index)
-        self._ray.get(self._build(index))
-        for name in self._plan.workers[index].sites:
-            if name in self._states:
-                self._ray.get(self._workers[index].call.remote("restore", [name], self._states[name]))
 
     def _put(self, broadcast: Broadcast) -> Any:
         """One copy in the object store however many workers read it."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from engine.algorithms.base import Algorithm
 from engine.cohort import Cohort, RayCohort, SiteFactory
 from engine.config import Setting
@@ -24,8 +26,11 @@ from engine.types import (
     SiteScores,
     SiteUpdate,
     Split,
+    WorkerLost,
 )
 from engine.weights import Layout
+
+MAX_LOST = 3  # workers that may die in a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,7 @@ class Snapshot:
     """What a run can go on from: the server's state and each site's opaque one."""
 
     server: ServerState
-    sites: Mapping[str, bytes] = field(default_factory=dict)
+    sites: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +93,15 @@ class Driver:
         self.shift_every = shift_every
         self.ledger = Ledger()
         self.server: ServerState
-        self.states: dict[str, bytes] = {}
+        self._current: Broadcast  # of self.server: what sites evaluate now and start the next round with
+        self._snapshot: Snapshot
+        self._lost = 0
 
     def start(self, snapshot: Snapshot | None = None) -> Facts:
         """Take up a snapshot, or the seeded initial weights, and ask the sites what they have."""
         weights, layout = self.cohort.initial_weights()
-        if snapshot is None:
-            self.server = self.algorithm.init_server(weights)
-        else:
-            self.server, self.states = snapshot.server, dict(snapshot.sites)
-            self.cohort.restore(self.states)
-        self._current = self.algorithm.broadcast(self.server)
+        self._snapshot = snapshot or Snapshot(server=self.algorithm.init_server(weights))
+        self._take_up(self._snapshot)
         everyone = self.roles.everyone
         zero_filled = self.cohort.zero_filled(everyone, "val")
         return Facts(
@@ -108,11 +111,24 @@ class Driver:
         )
 
     def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
-        """Rounds up to number `rounds`, with a snapshot after every `snapshot_every`-th and the last."""
+        """Rounds up to number `rounds`, with a snapshot after every `snapshot_every`-th and the last; 0: none.
+
+        If a worker dies, the run goes back to the last snapshot: a round depends on nothing but the state before
+        it, so the rounds done again have the same numbers and are not reported twice.
+        """
+        reported = self.server.round
         while self.server.round < rounds:
-            report = self.run_round()
-            due = self.server.round % snapshot_every == 0 or self.server.round == rounds
-            yield report, Snapshot(server=self.server, sites=dict(self.states)) if due else None
+            number = self.server.round + 1
+            due = snapshot_every > 0 and (number % snapshot_every == 0 or number == rounds)
+            try:
+                report = self.run_round()
+                snapshot = self._take_snapshot() if due else None
+            except WorkerLost:
+                self._go_back()
+                continue
+            if number > reported:
+                reported = number
+                yield replace(report, ledger=self.ledger.close_round()), snapshot
 
     def run_round(self) -> RoundReport:
         """Broadcast, encode the target, train locally, aggregate, evaluate."""
@@ -132,12 +148,17 @@ class Driver:
             s.site: SiteRound(metrics=metrics.get(s.site, {}), scores=s.scores, shift=shifts.get(s.site))
             for s in scores
         }
-        return RoundReport(
-            round=self.server.round, sites=sites, ledger=self.ledger.close_round(), seconds=clock.seconds
-        )
+        return RoundReport(round=self.server.round, sites=sites, ledger={}, seconds=clock.seconds)
 
     def finish(self, previews: bool = True) -> Outcome:
         """Score the test patients, once, and draw a slice of each site."""
+        try:
+            return self._finish(previews)
+        except WorkerLost:
+            self._go_back()
+            return self._finish(previews)
+
+    def _finish(self, previews: bool) -> Outcome:
         everyone = self.roles.everyone
         self.ledger.add("weights", self._current.weights, len(everyone))
         test, _ = self._evaluate("test", measure_shift=False)
@@ -150,6 +171,29 @@ class Driver:
             previews=pictures,
             ledger=self.ledger.close_round(),
         )
+
+    def _take_up(self, snapshot: Snapshot) -> None:
+        self.server = snapshot.server
+        self._current = self.algorithm.broadcast(self.server)
+        beginning = np.empty(0, np.uint8)
+        self.cohort.restore({name: snapshot.sites.get(name, beginning) for name in self.roles.sources})
+
+    def _take_snapshot(self) -> Snapshot:
+        states = self.cohort.states(self.roles.sources)
+        for state in states:
+            self.ledger.add("state", state)
+        sites = dict(zip(self.roles.sources, states, strict=True))
+        self._snapshot = Snapshot(server=self.server, sites={n: s for n, s in sites.items() if len(s)})
+        return self._snapshot
+
+    def _go_back(self) -> None:
+        """To the last snapshot, with lost workers started again. Raises WorkerLost when it happens too often."""
+        self._lost += 1
+        if self._lost > MAX_LOST:
+            raise WorkerLost(f"workers died {self._lost} times; is there enough memory? try fewer --workers")
+        self.ledger.close_round()
+        self.cohort.revive()
+        self._take_up(self._snapshot)
 
     def _with_target(self, broadcast: Broadcast) -> Broadcast:
         """Add the target's latents (or, for parity, its raw images) if the algorithm aligns."""
@@ -173,10 +217,8 @@ class Driver:
             self.ledger.add(kind, array, len(self.roles.sources))
         for update in updates:
             self.ledger.add("weights", update.weights)
-            self.ledger.add("state", update.state)
             for kind, array in update.extra.items():
                 self.ledger.add(kind, array)
-            self.states[update.site] = update.state
 
     def _evaluate(self, split: Split, measure_shift: bool = True) -> tuple[list[SiteScores], dict[str, float]]:
         """Everyone's scores, and each site's distance to the target in latent space where it is due."""

@@ -58,7 +58,6 @@ class Institution:
             steps=local.steps,
             metrics=local.metrics(),
             extra=self._setting.algorithm.extra_upload(local),
-            state=self.state(),
             seconds=time.perf_counter() - started,
         )
 
@@ -109,19 +108,19 @@ class Institution:
         blurred, reconstruction, true = (picture.float().cpu().numpy() for picture in pictures)
         return Preview(site=self.name, zero_filled=blurred, reconstruction=reconstruction, truth=true)
 
-    def state(self) -> bytes:
-        """What a checkpoint needs of this site: optimiser moments and private networks, as safetensors bytes."""
+    def state(self) -> Array:
+        """What a checkpoint needs of this site: optimiser moments and private networks, as safetensors in uint8."""
         tensors: State = {}
         if self._setting.train.optimizer_state == "kept":
             tensors |= {f"network/{key}": value for key, value in self._moments.items()}
         for name, companion in self._companions.items():
             tensors[f"{name}/weights"] = companion.weights.values
             tensors |= {f"{name}/{key}": value for key, value in companion.state.items()}
-        return safetensors.torch.save(tensors) if tensors else b""
+        return np.frombuffer(safetensors.torch.save(tensors) if tensors else b"", np.uint8)
 
-    def restore(self, state: bytes) -> None:
-        """Go on from what `state` gave, in this or an earlier process."""
-        tensors = safetensors.torch.load(state) if state else {}
+    def restore(self, state: Array) -> None:
+        """Go on from what `state` gave, in this or an earlier process; an empty one is the beginning."""
+        tensors = safetensors.torch.load(state.tobytes()) if len(state) else {}
         self._restored = {key: value.to(self._workspace.device) for key, value in tensors.items()}
         self._moments = self._take("network")
         self._companions = {}

@@ -20,9 +20,9 @@ class Ledger:
     def __init__(self) -> None:
         self._round: Counter[str] = Counter()
 
-    def add(self, kind: str, payload: Array | bytes | int, copies: int = 1) -> None:
+    def add(self, kind: str, payload: Array | int, copies: int = 1) -> None:
         """Count a payload (or its size in bytes) that crossed `copies` boundaries."""
-        size = payload if isinstance(payload, int) else len(payload) if isinstance(payload, bytes) else payload.nbytes
+        size = payload if isinstance(payload, int) else payload.nbytes
         if size * copies:
             self._round[kind] += size * copies
 

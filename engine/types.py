@@ -19,6 +19,10 @@ Role = Literal["source", "target", "both"]
 Split = Literal["train", "val", "test"]
 
 
+class WorkerLost(RuntimeError):
+    """A worker process died; `Cohort.revive` starts it again, without what its sites had learnt since."""
+
+
 class TrainingStopped(RuntimeError):
     """Training cannot go on (a loss that is not finite, an alignment that is cut off); says site and round."""
 
@@ -95,8 +99,7 @@ class SiteUpdate:
     """From a site to the driver after local training.
 
     weights: [P] the local model's shared weights; samples: training slices behind them
-    metrics: means over the round's batches, for example {"loss", "l1", "adv_g"}
-    state: opaque safetensors bytes, what a checkpoint needs of the site
+    metrics: means over the round's batches, for example {"loss", "l1", "adversarial_loss"}
     """
 
     site: str
@@ -105,7 +108,6 @@ class SiteUpdate:
     steps: int
     metrics: Mapping[str, float]
     extra: Mapping[str, Array] = field(default_factory=dict)
-    state: bytes = b""
     seconds: float = 0.0
 
 

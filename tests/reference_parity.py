@@ -113,7 +113,9 @@ def _driver(file: h5py.File, algorithm: Algorithm, optimizer_state: str) -> tupl
     cohort.build({name: _factory(site) for name, site in sites.items()}, None)
     _, layout = cohort.initial_weights()
     weights = layout.join({name: np.asarray(d) for name, d in file["initial/unet"].items()})
-    states = {name: _identifier_state(file, k) for k, name in enumerate(sources)} if algorithm.needs_target else {}
+    states: dict[str, Array] = (
+        {name: _identifier_state(file, k) for k, name in enumerate(sources)} if algorithm.needs_target else {}
+    )
     roles = Roles(everyone=tuple(sorted(sites)), sources=tuple(sorted(sources)), target="target")
     driver = Driver(cohort, algorithm, roles, shift_every=0)
     driver.start(Snapshot(server=ServerState(round=0, weights=weights), sites=states))
@@ -128,12 +130,12 @@ def _factory(site: ArraySite) -> SiteFactory:
     return lambda _shared, _device: site
 
 
-def _identifier_state(file: h5py.File, k: int) -> bytes:
+def _identifier_state(file: h5py.File, k: int) -> Array:
     """The file's initial identifier as a site's checkpoint would hold it, its RMSprop at rest."""
     group = file[f"initial/identifier_{k}"]
     weights = np.concatenate([np.ravel(group[name]) for name in IDENTIFIER])
     at_rest = {"identifier/square": np.zeros_like(weights), "identifier/steps": np.zeros((), np.float32)}
-    return safetensors.numpy.save({"identifier/weights": weights, **at_rest})
+    return np.frombuffer(safetensors.numpy.save({"identifier/weights": weights, **at_rest}), np.uint8)
 
 
 def _identifiers(driver: Driver, group: h5py.Group, rounds: int) -> float:
@@ -142,7 +144,8 @@ def _identifiers(driver: Driver, group: h5py.Group, rounds: int) -> float:
     for key, identifier in group[f"round_{rounds - 1}"].items():
         if key.startswith("identifier_"):
             expected = np.asarray(identifier["fc2.weight"])
-            state = safetensors.numpy.load(driver.states[f"site_{key.removeprefix('identifier_')}"])
+            site = f"site_{key.removeprefix('identifier_')}"
+            state = safetensors.numpy.load(driver.cohort.states([site])[0].tobytes())
             ours = state["identifier/weights"][-expected.size - 2 : -2].reshape(expected.shape)
             worst = max(worst, _apart(ours, expected))
     return worst
