@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ PREFIX = "fedmr-"  # the temporary directory is short: Ray's socket paths may ha
 OBJECT_STORE_BYTES = 512 * 2**20
 
 LOOPBACK = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # before Ray's import: every socket binds 127.0.0.1
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every socket binds 127.0.0.1
     "RAY_AUTH_MODE": "token",  # other users of the machine can't connect either
     "RAY_USAGE_STATS_ENABLED": "0",
 }
@@ -37,34 +38,57 @@ def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machi
     machine: cores and GPUs to declare in place of those found (Ray's are logical: tests need not have them).
     Raises ConnectionError if nothing answers at the address.
     """
-    with _environment({**THREADS} if address else {**LOOPBACK, **ALLOCATOR, **THREADS}):
-        if address:
-            import ray
-
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
-            directory = None
-        else:
+    with (
+        _environment({**THREADS} if address else {**LOOPBACK, **ALLOCATOR, **THREADS}),
+        _directory(address) as temporary,
+    ):
+        if not address:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
-            sweep()
-            directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_root()))
-            import ray
+        import ray
 
-            ray.init(
-                num_cpus=machine.cpus if machine else cpu_count(),
-                num_gpus=machine.gpus if machine else None,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(directory),
-                log_to_driver=False,
-                configure_logging=False,
-            )
+        _reread_environment()
         try:
+            if address:
+                ray.init(address=address, log_to_driver=False, configure_logging=False)
+            else:
+                ray.init(
+                    num_cpus=machine.cpus if machine else cpu_count(),
+                    num_gpus=machine.gpus if machine else None,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=temporary,
+                    log_to_driver=False,
+                    configure_logging=False,
+                )
             resources = ray.cluster_resources()
             yield Machine(cpus=int(resources.get("CPU", 1)), gpus=int(resources.get("GPU", 0)))
         finally:
             ray.shutdown()
-            if directory:
-                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _reread_environment() -> None:
+    """Ray reads its environment on import, which may have been before, or for an earlier cluster's token."""
+    from ray._private import ray_constants
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    switch = os.environ.get(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, str(int(sys.platform == "linux")))
+    ray_constants.ENABLE_RAY_CLUSTER = switch != "0"
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def _directory(address: str) -> Iterator[str]:
+    """A temporary directory for a Ray of our own, gone afterwards; none for somebody else's."""
+    if address:
+        yield ""
+        return
+    sweep()
+    directory = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_root())
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def sweep() -> None:

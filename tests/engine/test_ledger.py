@@ -13,7 +13,7 @@ def test_counts_bytes_by_kind_and_by_copy() -> None:
     ledger = Ledger()
     ledger.add("weights", np.zeros(10, np.float32), 4)
     ledger.add("weights", np.zeros(3, np.float64))
-    ledger.add("state", b"12345")
+    ledger.add("state", np.frombuffer(b"12345", np.uint8))
     ledger.add("scores", 24)
     ledger.add("latents", np.zeros((2, 3), np.float32)[:, :2])  # a view: what it holds, not what it looks into
     assert ledger.close_round() == {"latents": 16, "scores": 24, "state": 5, "weights": 184}
@@ -30,7 +30,7 @@ def test_a_round_begins_anew() -> None:
 
 def test_what_nobody_received_is_not_listed() -> None:
     ledger = Ledger()
-    ledger.add("state", b"")
+    ledger.add("state", np.zeros(0, np.uint8))
     ledger.add("latents", np.zeros(5), 0)
     assert ledger.close_round() == {}
 
