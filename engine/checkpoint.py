@@ -25,8 +25,10 @@ def save(directory: Path, snapshot: Snapshot, keep: Keep = 2) -> Path:
     tensors = {"weights": snapshot.server.weights}
     tensors |= {f"server/{name}": array for name, array in snapshot.server.extra.items()}
     tensors |= {f"site/{name}": state for name, state in snapshot.sites.items()}
-    metadata = {"round": str(snapshot.server.round), "sha256": _fingerprint(tensors)}
-    path = directory / f"round-{snapshot.server.round:05d}.safetensors"
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # safetensors garbles views
+    round = str(snapshot.server.round)
+    metadata = {"round": round, "sha256": _fingerprint(round, tensors)}
+    path = directory / f"round-{round:>05}.safetensors"
     write_atomically(path, safetensors.numpy.save(tensors, metadata=metadata))
     if keep != "all":
         for old in saved(directory)[:-keep]:
@@ -36,7 +38,8 @@ def save(directory: Path, snapshot: Snapshot, keep: Keep = 2) -> Path:
 
 def saved(directory: Path) -> list[Path]:
     """The checkpoints of a directory, oldest first."""
-    return sorted(p for p in directory.glob("round-*.safetensors") if re.fullmatch(r"round-\d+", p.stem))
+    rounds = {p: re.fullmatch(r"round-(\d+)", p.stem) for p in directory.glob("round-*.safetensors")}
+    return sorted((p for p, match in rounds.items() if match), key=lambda p: int(p.stem.removeprefix("round-")))
 
 
 def load(path: Path) -> Snapshot:
@@ -51,7 +54,7 @@ def load(path: Path) -> Snapshot:
         ) from error
     if "round" not in metadata or "weights" not in tensors:
         raise ValueError(f"checkpoint {path} is not one of this program; delete it to go on from the one before")
-    if metadata.get("sha256") != _fingerprint(tensors):
+    if metadata.get("sha256") != _fingerprint(metadata["round"], tensors):
         raise ValueError(f"checkpoint {path} is damaged; delete it to go on from the one before")
     extra = {key.removeprefix("server/"): a for key, a in tensors.items() if key.startswith("server/")}
     sites = {key.removeprefix("site/"): a for key, a in tensors.items() if key.startswith("site/")}
@@ -70,9 +73,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _fingerprint(tensors: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(round: str, tensors: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(round.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
