@@ -20,6 +20,7 @@ from engine.types import Role, RoundReport, Scores, SiteInfo, SiteLike
 from engine.weights import sha256
 from sites.anatomy import Maps, load_maps
 from sites.config import RunConfig, Scenario, SiteConfig
+from sites.report import draw_figures
 from sites.run_directory import RunDirectory, new_directory, open_run
 from sites.scenario import load_scenario, take
 
@@ -60,6 +61,8 @@ def federate(config: RunConfig, watcher: Watcher | None = None, began: float | N
         outcome = driver.finish(config.previews)
         summary = _summary(config, facts, outcome, run, [*clock, time.perf_counter() - began])
         run.finish(summary, facts.layout, outcome.previews)
+    phase("drawing the figures")
+    draw_figures(run.path)
 
 
 def resolve(config: RunConfig) -> RunConfig:
