@@ -111,8 +111,8 @@ def _root() -> Path:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables that Ray's processes inherit; as they were afterwards."""
-    before = {name: os.environ.get(name) for name in [*values, "RAY_AUTH_TOKEN"]}
+    """Environment variables that Ray's processes inherit; as they were afterwards, also those Ray itself sets."""
+    before = {name: os.environ.get(name) for name in [*values, "RAY_AUTH_TOKEN", "PYTHONBREAKPOINT"]}
     os.environ.update(values)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -85,8 +86,8 @@ class Setting:
 
 
 def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} = {value}: must be positive")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} = {value}: must be positive and finite")
 
 
 def _at_least(name: str, value: float, least: float) -> None:

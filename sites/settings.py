@@ -123,10 +123,13 @@ def _as_options(settings: Mapping[str, Any]) -> list[str]:
     options: list[str] = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
+        if flag in ("config", "help"):
+            raise ValueError(f"{name} is for the command line only; take it out of the file")
         if isinstance(value, bool):
             options.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, (str, int, float)):
-            options += [f"--{flag}", str(value)]
+            dashed = str(value).startswith("-")
+            options += [f"--{flag}={value}"] if dashed else [f"--{flag}", str(value)]
         else:
             raise ValueError(f"{name} is {value!r}; settings are single values, institutions are [[site]] tables")
     return options

@@ -47,7 +47,8 @@ def test_loopback_only_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> N
     """Twice in one process, Ray long imported: each cluster has its own token and directory."""
     import ray
 
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    for name in ("RAY_AUTH_TOKEN", "PYTHONBREAKPOINT"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_TOP_PAD_", "123")  # a user's own setting comes back
     environment, sockets, earlier = dict(os.environ), listening(), directories()
     tokens = set()
@@ -62,7 +63,8 @@ def test_loopback_only_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> N
             opened = listening() - sockets
             assert len(opened) > 2
             assert {ip for ip, _ in opened} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-            assert not ray._private.worker._global_node.webui_url  # no dashboard
+            node: Any = ray._private.worker._global_node
+            assert not node.webui_url  # no dashboard
             assert directory.is_dir()
             children = psutil.Process().children(recursive=True)
         assert not ray.is_initialized()
