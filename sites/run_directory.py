@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -59,6 +60,9 @@ class RunDirectory:
         self.reports.append(report)
         with self.rounds_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(report_to_json(report), allow_nan=False) + "\n")
+            if snapshot is not None:  # a checkpoint must not survive a power cut that its round's line does not
+                file.flush()
+                os.fsync(file.fileno())
         if snapshot is not None:
             checkpoint.save(self.path / "checkpoint", snapshot, self.config.keep_checkpoints)
             self.snapshot = snapshot
@@ -90,14 +94,16 @@ def open_run(config: RunConfig) -> Iterator[RunDirectory]:
         try:
             yield _take_up(path, config)
         finally:
-            if created and not (path / "config.toml").exists():  # nothing came of it
+            if not (path / "config.toml").exists():  # nothing came of it, or it is something else
                 (path / ".lock").unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+                if created:
+                    with contextlib.suppress(OSError):
+                        path.rmdir()
 
 
 def _take_up(path: Path, config: RunConfig) -> RunDirectory:
-    held = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
+    ours = (".lock", ".config.toml.tmp")  # the second if the first session was killed while it began
+    held = [entry.name for entry in path.iterdir() if entry.name not in ours]
     if not held:
         return RunDirectory(path, config)
     stored = stored_config(path)
