@@ -89,7 +89,7 @@ def open_run(config: RunConfig) -> Iterator[RunDirectory]:
     Raises ValueError if it cannot be written, is in use, or holds something else or another run.
     """
     path = Path(config.out)
-    created = not path.exists()
+    created = not os.path.exists(path)  # False too for a name that is too long
     with _locked(path):
         try:
             yield _take_up(path, config)
