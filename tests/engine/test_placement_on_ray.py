@@ -76,7 +76,7 @@ def check_packing(placed: Plan) -> None:
 
 
 @pytest.mark.usefixtures("machine", "light")
-@pytest.mark.parametrize(("sites", "gpus"), [(4, 2), (3, 1), (5, 4), (2, 0)])
+@pytest.mark.parametrize(("sites", "gpus"), [(4, 2), (3, 1)])
 def test_packing(sites: int, gpus: int) -> None:
     check_packing(planned(sites, gpus))
 
@@ -97,6 +97,7 @@ def test_packing_of_mixed_shares() -> None:
     check_packing(plan(sites, Machine(cpus=MACHINE.cpus, gpus=2), Placement(), shares))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("machine", "light")
 def test_a_federation_waits_for_room_and_starts_whole() -> None:
     """The first leaves 1.5 of 4 GPUs: not enough for the second, which must not take even one of them."""

@@ -99,8 +99,8 @@ def test_the_stored_configuration(config: RunConfig) -> None:
     assert "out" not in stored  # a copied directory is the same run
 
 
-@pytest.mark.parametrize("every", [1, 2, 3])
-@pytest.mark.parametrize("done", [1, 2, 4, 5])
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("done", [1, 4, 5])
 def test_resume_cuts_the_rounds_back_to_the_checkpoint(config: RunConfig, done: int, every: int) -> None:
     config = replace(config, rounds=7, checkpoint_every=every)
     train(config, done)

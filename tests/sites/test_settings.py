@@ -274,7 +274,7 @@ configs = st.builds(
 
 
 @hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(configs)
 def test_a_stored_configuration_comes_back(tmp_path: Path, config: RunConfig) -> None:
