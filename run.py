@@ -24,17 +24,18 @@ Simulate federated learning of MR-image reconstruction across shifted institutio
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 training stopped, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if argv is None else argv
+    began = BEGAN if argv is None else time.perf_counter()
     from sites import commands
 
     if arguments[:1] in (["--help"], ["-h"]):
         print(COMMANDS)
     known = {"run": commands.run, "resume": commands.resume, "show": commands.show, "scenarios": commands.scenarios}
     if arguments and arguments[0] in known:
-        return commands.guarded(known[arguments[0]], arguments[1:], BEGAN)
+        return commands.guarded(known[arguments[0]], arguments[1:], began)
     if arguments and not arguments[0].startswith("-"):
         print(f"run.py: there is no command {arguments[0]!r}; choose one of {', '.join(known)}", file=sys.stderr)
         return 2
-    return commands.guarded(commands.run, arguments, BEGAN)
+    return commands.guarded(commands.run, arguments, began)
 
 
 if __name__ == "__main__":

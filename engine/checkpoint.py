@@ -19,7 +19,7 @@ from engine.types import Array, ServerState
 Keep = int | Literal["all"]
 
 
-def save(directory: Path, snapshot: Snapshot, keep: Keep = 2) -> Path:
+def save(directory: Path, snapshot: Snapshot, keep: Keep = 2, run: str = "") -> Path:
     """Write `round-NNNNN.safetensors` and drop all but the newest `keep`."""
     directory.mkdir(exist_ok=True)
     tensors = {"weights": snapshot.server.weights}
@@ -27,7 +27,7 @@ def save(directory: Path, snapshot: Snapshot, keep: Keep = 2) -> Path:
     tensors |= {f"site/{name}": state for name, state in snapshot.sites.items()}
     tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # safetensors garbles views
     round = str(snapshot.server.round)
-    metadata = {"round": round, "sha256": _fingerprint(round, tensors)}
+    metadata = {"round": round, "run": run, "sha256": _fingerprint(round, tensors)}
     path = directory / f"round-{round:>05}.safetensors"
     write_atomically(path, safetensors.numpy.save(tensors, metadata=metadata))
     if keep != "all":
@@ -42,8 +42,11 @@ def saved(directory: Path) -> list[Path]:
     return sorted((p for p, match in rounds.items() if match), key=lambda p: int(p.stem.removeprefix("round-")))
 
 
-def load(path: Path) -> Snapshot:
-    """Read a snapshot. Raises ValueError, in one line, for a file that is damaged or something else."""
+def load(path: Path, run: str = "") -> Snapshot:
+    """Read a snapshot of the run that `save` was told.
+
+    Raises ValueError, in one line, for a file that is damaged, of another run, or something else.
+    """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -54,6 +57,8 @@ def load(path: Path) -> Snapshot:
         ) from error
     if "round" not in metadata or "weights" not in tensors:
         raise ValueError(f"checkpoint {path} is not one of this program; delete it to go on from the one before")
+    if metadata.get("run") != run:
+        raise ValueError(f"checkpoint {path} belongs to another run; delete it to go on from the one before")
     if metadata.get("sha256") != _fingerprint(metadata["round"], tensors):
         raise ValueError(f"checkpoint {path} is damaged; delete it to go on from the one before")
     extra = {key.removeprefix("server/"): a for key, a in tensors.items() if key.startswith("server/")}

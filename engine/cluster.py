@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -102,6 +103,18 @@ def sweep() -> None:
 def cpu_count() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def gpu_count() -> int:
+    """NVIDIA GPUs of this machine, without importing torch."""
+    listed = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if listed or not shutil.which("nvidia-smi"):
+        return listed
+    try:
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())
 
 
 def _root() -> Path:

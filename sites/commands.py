@@ -63,7 +63,7 @@ def resume(argv: Sequence[str], began: float) -> None:
     config = replace(stored_config(command.directory), out=str(command.directory))
     if command.rounds is not None:
         config = replace(config, rounds=command.rounds)
-    _train(resolve(config), command.live, began)
+    _train(resolve(config), command.live, began, extend=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +96,10 @@ def scenarios(argv: Sequence[str], _began: float) -> None:
             console.print(f"  {site.name:<10} {site.description}; {site.mask} x{site.acceleration}", highlight=False)
 
 
-def _train(config: RunConfig, live: bool, began: float) -> None:
+def _train(config: RunConfig, live: bool, began: float, extend: bool = False) -> None:
     watcher: Watcher = LiveWatcher() if live and sys.stdout.isatty() else PlainWatcher()
     with watcher:
-        deque(federate(config, watcher, began), maxlen=0)
+        deque(federate(config, watcher, began=began, extend=extend), maxlen=0)
     _show(Path(config.out))
 
 

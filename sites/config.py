@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -225,6 +227,13 @@ ELSEWHERE = {
     "workers", "sites_per_worker", "gpus_per_site",
 }  # fmt: skip
 """Settings that do not change a run's numbers: a run directory goes on under others."""
+
+
+def identity(config: RunConfig) -> str:
+    """A fingerprint of what decides a run's numbers round by round; its length and whereabouts do not count."""
+    settings = {name: value for name, value in flat(config).items() if name not in {*ELSEWHERE, "rounds"}}
+    text = json.dumps([settings, [asdict(site) for site in config.institutions]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def difference(stored: RunConfig, asked: RunConfig) -> str:

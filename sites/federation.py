@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from engine.cluster import cluster, gpu_count
 from engine.cohort import SiteFactory
 from engine.config import Setting
 from engine.console import Header, Watcher
@@ -30,17 +31,20 @@ if TYPE_CHECKING:
 NOTE = "simulated institutions: real anatomy (ICBM152), simulated scanners; no patient data"
 
 
-def federate(config: RunConfig, watcher: Watcher | None = None, began: float | None = None) -> Iterator[RoundReport]:
+def federate(
+    config: RunConfig, watcher: Watcher | None = None, *, began: float | None = None, extend: bool = False
+) -> Iterator[RoundReport]:
     """Run a federation, yielding each round as it ends; the run directory is written on the way.
 
-    A directory that holds the same run goes on where it was. began: `time.perf_counter()` of the command's start.
+    A directory that holds the same run goes on where it was; with `extend` the number of rounds may differ.
+    began: `time.perf_counter()` of the command's start.
     Raises ValueError for a configuration or data that cannot be; TrainingStopped if training cannot go on.
     """
     began = time.perf_counter() if began is None else began
     config = resolve(config)
     phase = watcher.phase if watcher else _ignore
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(open_run(config))
+        run = stack.enter_context(open_run(config, extend))
         if run.complete:
             return
         driver, anatomy, placed = stack.enter_context(_driver(config, phase))
@@ -68,7 +72,7 @@ def federate(config: RunConfig, watcher: Watcher | None = None, began: float | N
 def resolve(config: RunConfig) -> RunConfig:
     """The configuration with every `auto` that a stored run must state replaced by what it means.
 
-    Raises ValueError for an unknown scenario or target, or an algorithm that needs more sites.
+    Raises ValueError for an unknown scenario or target, an algorithm that needs more sites, or a missing GPU.
     """
     stored = Scenario(name=config.scenario, summary="", sites=config.institutions) if config.institutions else None
     scenario = stored or load_scenario(config.scenario)
@@ -83,6 +87,8 @@ def resolve(config: RunConfig) -> RunConfig:
         )
     if not config.target_trains and len(names) < 2:
         raise ValueError("target_trains is false and there is no other site to train; use more --sites")
+    if config.placement.device == "cuda" and not config.ray_address and not gpu_count():
+        raise ValueError("device is 'cuda' and this machine shows no GPU; take cpu, or auto")
     out = config.out or str(new_directory(config))
     return replace(config, institutions=tuple(sites), sites=len(names), target=target, out=out)
 
@@ -142,13 +148,11 @@ def _driver(
         anatomy = pool.submit(load_maps)
         if config.placement.workers == 0:
             phase("starting in this process")
-            device = "cuda" if config.placement.device == "cuda" else "cpu"
+            device = "cuda" if gpu_count() and config.placement.device != "cpu" else "cpu"
             placed = Placed(device, f"{device}, one process", None)
             yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
             return
         phase("starting Ray")
-        from engine.cluster import cluster
-
         with cluster(config.ray_address) as machine:
             from engine.remote import RemoteDriver
 
@@ -212,7 +216,7 @@ def _infos(config: RunConfig, facts: Facts, placed: Placed) -> list[SiteInfo]:
         SiteInfo(
             name=site.name,
             role=role(config, site.name),
-            description=site.description,
+            description=site.description or f"{site.field_strength:g} T {site.sequence.replace('_', ' ')}",
             train_slices=facts.train_slices[site.name],
             share=placed.share(site.name),
             zero_filled=facts.zero_filled[site.name],

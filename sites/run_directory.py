@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ from engine.ledger import total
 from engine.records import report_from_json, report_to_json
 from engine.types import Preview, RoundReport
 from engine.weights import Layout
-from sites.config import RunConfig, difference, flat
+from sites.config import RunConfig, difference, flat, identity
 
 PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
 
@@ -64,7 +64,8 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
         if snapshot is not None:
-            checkpoint.save(self.path / "checkpoint", snapshot, self.config.keep_checkpoints)
+            folder, keep = self.path / "checkpoint", self.config.keep_checkpoints
+            checkpoint.save(folder, snapshot, keep, identity(self.config))
             self.snapshot = snapshot
 
     def finish(self, summary: Mapping[str, Any], layout: Layout, previews: Sequence[Preview]) -> dict[str, Any]:
@@ -83,8 +84,8 @@ PICTURES = ("zero_filled", "reconstruction", "truth")
 
 
 @contextlib.contextmanager
-def open_run(config: RunConfig) -> Iterator[RunDirectory]:
-    """Create the run directory, or take up the run it holds, under a lock.
+def open_run(config: RunConfig, extend: bool = False) -> Iterator[RunDirectory]:
+    """Create the run directory, or take up the run it holds, under a lock. extend: its rounds may differ.
 
     Raises ValueError if it cannot be written, is in use, or holds something else or another run.
     """
@@ -92,7 +93,7 @@ def open_run(config: RunConfig) -> Iterator[RunDirectory]:
     created = not os.path.exists(path)  # False too for a name that is too long
     with _locked(path):
         try:
-            yield _take_up(path, config)
+            yield _take_up(path, config, extend)
         finally:
             if not (path / "config.toml").exists():  # nothing came of it, or it is something else
                 (path / ".lock").unlink(missing_ok=True)
@@ -101,19 +102,19 @@ def open_run(config: RunConfig) -> Iterator[RunDirectory]:
                         path.rmdir()
 
 
-def _take_up(path: Path, config: RunConfig) -> RunDirectory:
+def _take_up(path: Path, config: RunConfig, extend: bool) -> RunDirectory:
     ours = (".lock", ".config.toml.tmp")  # the second if the first session was killed while it began
     held = [entry.name for entry in path.iterdir() if entry.name not in ours]
     if not held:
         return RunDirectory(path, config)
     stored = stored_config(path)
-    differs = difference(stored, config)
+    differs = difference(replace(stored, rounds=config.rounds) if extend else stored, config)
     if differs:
         name = differs.split(" ")[0]
         mend = f"run.py resume {path} --rounds {config.rounds}" if name == "rounds" else "choose another --out"
         raise ValueError(f"{path} holds another run: {differs}; {mend}")
     checkpoints = checkpoint.saved(path / "checkpoint")
-    snapshot = checkpoint.load(checkpoints[-1]) if checkpoints else None
+    snapshot = checkpoint.load(checkpoints[-1], identity(config)) if checkpoints else None
     done = snapshot.server.round if snapshot else 0
     if done > config.rounds:
         raise ValueError(f"{path} has done {done} rounds already; --rounds {config.rounds} cannot take them back")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import shutil
-import subprocess
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import tyro
 
 from engine.algorithms import ALGORITHMS, FlMrcm
+from engine.cluster import gpu_count
 from sites.config import Preset, RunConfig
 from sites.scenario import parse_sites
 
@@ -85,19 +84,22 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
 
 
 def _one_line(box: str) -> str:
-    """The first part of the parser's message, up to its first ruler, and its suggestion if it has one."""
+    """The first part of the parser's message, up to its first ruler, and its suggestion if it has one.
+
+    The box is drawn in Unicode or, where the terminal knows none, left out: its lines are indented by two.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip(" │\t") for line in text.splitlines() if "│" in line]
+    lines = [line.strip(" │") for line in text.splitlines() if line.startswith(("│", "  "))]
     head: list[str] = []
     hint: list[str] = []
     part = head
     for line in lines:
-        if set(line) == {"─"}:
+        if line and set(line) <= {"─", "-"}:
             part = hint if part is head else []
         elif line and not line.startswith("Got errors"):
             part.append(line)
     head = [line for line in head if not line.startswith("- ")]
-    message = " ".join(head) or text.strip().splitlines()[0]
+    message = " ".join(head).rstrip(".") or text.strip().splitlines()[0]
     if hint and hint[0].startswith("Perhaps"):
         message += "; did you mean " + " or ".join(h.split(" ")[0] for h in hint if h.startswith("--")) + "?"
     return message
@@ -158,15 +160,3 @@ def _option(options: Sequence[str], name: str, default: str) -> str:
         elif option.startswith(f"--{name}="):
             value = option.split("=", 1)[1]
     return value
-
-
-def gpu_count() -> int:
-    """NVIDIA GPUs of this machine, without importing torch."""
-    listed = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    if listed or not shutil.which("nvidia-smi"):
-        return listed
-    try:
-        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())

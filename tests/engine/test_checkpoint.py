@@ -126,7 +126,7 @@ def test_foreign_safetensors(tmp_path: Path) -> None:
     for metadata in (None, {"round": "1"}, {"format": "pt"}):
         path.write_bytes(safetensors.numpy.save({"layer": np.zeros(3)}, metadata=metadata))
         assert "not one of this program" in refuses(path)
-    path.write_bytes(safetensors.numpy.save({"weights": np.zeros(3)}, metadata={"round": "one"}))
+    path.write_bytes(safetensors.numpy.save({"weights": np.zeros(3)}, metadata={"round": "one", "run": ""}))
     assert "damaged" in refuses(path)
 
 

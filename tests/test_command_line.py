@@ -1,0 +1,319 @@
+"""The real command line, from outside: what a user types and what is there afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import run
+from tests.bench import tree_pss
+
+ROOT = Path(__file__).parent.parent
+TINY = """\
+name = "tiny"
+summary = "Three small simulated institutions."
+"""
+SITE = """
+[[site]]
+name = "{name}"
+tr = {tr}
+train_patients = 2
+val_patients = 1
+test_patients = 1
+slices = 4
+center_fraction = 0.2
+"""
+SMALL = ["--channels", "2", "--pool-layers", "2", "--matrix", "16", "--batch-size", "4", "--preset", "demo"]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A scenario file of three sites that trains in moments."""
+    file = tmp_path / "tiny.toml"
+    sites = (SITE.format(name=name, tr=tr) for name, tr in (("anna", 400), ("berta", 700), ("clara", 1500)))
+    file.write_text(TINY + "".join(sites))
+    return file
+
+
+def command(*arguments: object) -> list[str]:
+    """`python run.py ...` as a user types it."""
+    return [sys.executable, str(ROOT / "run.py"), *map(str, arguments)]
+
+
+def call(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
+
+
+def small(tiny: Path, out: Path, *more: object) -> tuple[object, ...]:
+    """Options of a small run."""
+    return ("--scenario", tiny, "--out", out, *SMALL, *more)
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """A finished run's summary."""
+    read: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return read
+
+
+def round_lines(out: Path) -> list[Any]:
+    """rounds.jsonl without what differs from run to run: the seconds."""
+    lines = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+# ---- a run, from start to end -------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+    actors, here = tmp_path / "actors", tmp_path / "here"
+    done = call(*small(tiny, actors, "--rounds", 2))
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout  # not a terminal: plain lines
+    assert "simulat" in done.stdout
+    assert call(*small(tiny, here, "--rounds", 2, "--workers", 0)).returncode == 0
+    result, other = summary(actors), summary(here)
+    assert result["weights_sha256"] == other["weights_sha256"]
+    assert round_lines(actors) == round_lines(here)
+    assert set(result) == {
+        "algorithm", "scenario", "target", "seed", "rounds", "weights_sha256", "seconds", "sites", "ledger",
+    }  # fmt: skip
+    assert set(result["seconds"]) == {"startup", "first_round", "median_round", "total"}
+    assert [site["role"] for site in result["sites"]] == ["source", "source", "both"]
+    assert result["sites"][0].keys() == {"name", "role", "train_slices", "test", "zero_filled"}
+    assert result["ledger"] == other["ledger"]
+    assert set(result["ledger"]) == {"weights", "latents", "scores", "state", "previews"}
+    left = {path.name for path in actors.iterdir()}
+    assert left == {
+        ".lock", "config.toml", "rounds.jsonl", "summary.json", "checkpoint", "figures",
+        "weights.safetensors", "previews.safetensors",
+    }  # fmt: skip
+    assert {"curves.png", "reconstructions.png", "alignment.png"} <= {p.name for p in (actors / "figures").iterdir()}
+
+    shown = call("show", actors)
+    assert shown.returncode == 0, shown.stderr
+    assert all(name in shown.stdout for name in ("anna", "berta", "clara", result["weights_sha256"][:12]))
+
+    repeated = tmp_path / "repeated"
+    assert call("--config", actors / "config.toml", "--out", repeated, "--workers", 0).returncode == 0
+    assert summary(repeated)["weights_sha256"] == result["weights_sha256"]
+
+
+def test_resume_extends_a_run_as_if_it_had_never_stopped(tiny: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run.main([*map(str, small(tiny, whole, "--rounds", 3, "--workers", 0))]) == 0
+    assert run.main([*map(str, small(tiny, parts, "--rounds", 1, "--workers", 0))]) == 0
+    assert run.main(["resume", str(parts), "--rounds", "3"]) == 0
+    assert summary(parts)["weights_sha256"] == summary(whole)["weights_sha256"]
+    assert round_lines(parts) == round_lines(whole)
+
+
+def test_the_same_command_on_a_finished_directory_returns_at_once(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*map(str, small(tiny, tmp_path / "out", "--rounds", 1, "--workers", 0))]
+    assert run.main(options) == 0
+    written = (tmp_path / "out/summary.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run.main(options) == 0
+    assert (tmp_path / "out/summary.json").stat().st_mtime_ns == written
+    assert "anna" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_and_resumed_equals_uninterrupted(tiny: Path, tmp_path: Path, workers: int) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = ("--rounds", 60, "--checkpoint-every", 2)
+    assert call(*small(tiny, whole, *options, "--workers", 0)).returncode == 0
+    process = subprocess.Popen(command(*small(tiny, killed, *options, "--workers", workers)), stdout=subprocess.DEVNULL)
+    wait_for(lambda: len(list((killed / "checkpoint").glob("round-*"))) > 0, process)
+    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "summary.json").exists()
+    assert call("resume", killed).returncode == 0
+    assert summary(killed)["weights_sha256"] == summary(whole)["weights_sha256"]
+    assert round_lines(killed) == round_lines(whole)
+    deadline = time.monotonic() + 60
+    while any(psutil.pid_exists(pid) for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not [pid for pid in family if psutil.pid_exists(pid)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_resumable_run_and_no_process(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command(*small(tiny, out, "--rounds", 500)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: len(list((out / "checkpoint").glob("round-*"))) > 0, process)
+    family = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "resume" in errors
+    assert "Traceback" not in errors
+    deadline = time.monotonic() + 30
+    while any(psutil.pid_exists(pid) for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not [pid for pid in family if psutil.pid_exists(pid)]
+    done = len((out / "rounds.jsonl").read_text().splitlines())
+    assert call("resume", out, "--rounds", done + 2).returncode == 0
+
+
+def wait_for(condition: Any, process: subprocess.Popen[Any]) -> None:
+    """Until it holds; fails if the process ends first."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "ended too early"
+        assert time.monotonic() < deadline, "nothing came of it"
+        time.sleep(0.02)
+
+
+# ---- bad input ----------------------------------------------------------------------------------------------
+
+BAD = {
+    "unknown scenario": (["--scenario", "cvpr12"], "cvpr21"),
+    "missing scenario file": (["--scenario", "nowhere.toml"], "nowhere.toml"),
+    "unknown target": (["--target", "nyu"], "fastmri"),
+    "negative rounds": (["--rounds", "-3"], "rounds"),
+    "no rounds": (["--rounds", "0"], "at least 1"),
+    "no sites": (["--sites", "0"], "sites"),
+    "sites not a number": (["--sites", "four"], "four"),
+    "one site with alignment": (["--sites", "1"], "fl-mr"),
+    "negative learning rate": (["--lr", "-1"], "lr"),
+    "misspelt option": (["--alignment-wieght", "1"], "--alignment-weight"),
+    "another algorithm's option": (["--algorithm", "fl-mr", "--alignment-weight", "1"], "alignment"),
+    "unknown algorithm": (["--algorithm", "fedavg"], "fl-mr"),
+    "unwritable directory": (["--out", "/proc/nothing/here"], "/proc/nothing/here"),
+    "missing configuration": (["--config", "nowhere.toml"], "nowhere.toml"),
+    "matrix too small for the network": (["--matrix", "16"], "matrix"),
+    "no GPU": (["--device", "cuda", "--workers", "0"], "cuda"),
+    "unknown command": (["train"], "train"),
+    "resume of nothing": (["resume", "nowhere"], "nowhere"),
+    "show of nothing": (["show", "nowhere"], "nowhere"),
+    "resume without a directory": (["resume"], "directory"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_helpful_line(
+    arguments: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert len(printed.err.strip().splitlines()) == 1, printed.err
+    assert named.lower() in printed.err.lower()
+    assert "Traceback" not in printed.err
+    assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    "text", ["rounds = ", "rounds = [1]", "round = 3", "[[site]]\nname = 3", "\x00", "rounds = 'x'"]
+)
+def test_a_broken_file_is_named(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.toml").write_text(text)
+    for option in ("--config", "--scenario"):
+        assert run.main([option, "broken.toml"]) == 2
+        error = capsys.readouterr().err
+        assert "broken.toml" in error
+        assert len(error.strip().splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.toml"]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run.main([*map(str, small(tiny, out, "--rounds", 2, "--workers", 0))]) == 0
+    other = tmp_path / "other"
+    options = [*map(str, small(tiny, other, "--rounds", 2, "--workers", 0)), "--channels", "3"]
+    assert run.main(options) == 0
+    newest = sorted((out / "checkpoint").iterdir())[-1]
+    good = newest.read_bytes()
+    foreign = sorted((other / "checkpoint").iterdir())[-1].read_bytes()
+    for content in (good[: len(good) // 2], good[:-1] + bytes([good[-1] ^ 1]), b"hello", foreign):
+        newest.write_bytes(content)
+        capsys.readouterr()
+        assert run.main(["resume", str(out), "--rounds", "3"]) == 2
+        error = capsys.readouterr().err
+        assert "checkpoint" in error
+        assert len(error.strip().splitlines()) == 1, error
+    newest.write_bytes(good)
+    assert run.main(["resume", str(out), "--rounds", "3"]) == 0
+
+
+def test_another_run_in_the_directory_is_refused(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run.main([*map(str, small(tiny, out, "--rounds", 1, "--workers", 0))]) == 0
+    capsys.readouterr()
+    assert run.main([*map(str, small(tiny, out, "--rounds", 1, "--workers", 0, "--lr", 0.5))]) == 2
+    assert "lr (stored 0.002, asked 0.5)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["resume", "--help"], ["show", "--help"]])
+def test_help_teaches(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run.main(arguments)
+    assert not end.value.code
+    assert "usage" in capsys.readouterr().out
+
+
+def test_scenarios_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["scenarios"]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("cvpr21", "simulat", "fastmri", "hpks", "ixi", "brats"))
+
+
+# ---- the bars of the main job -------------------------------------------------------------------------------
+
+
+def watched(arguments: list[str], timeout: float) -> tuple[float, int]:
+    """Seconds and peak memory (PSS over all processes) of a command that must succeed."""
+    started = time.monotonic()
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    peak = 0
+    while process.poll() is None:
+        assert time.monotonic() - started < timeout
+        peak = max(peak, tree_pss(process.pid))
+        time.sleep(1)
+    assert process.returncode == 0
+    return time.monotonic() - started, peak
+
+
+@pytest.mark.slow
+def test_the_main_command_gains_what_it_should(tmp_path: Path) -> None:
+    """Every site at least 1.5 dB over zero-filled, 3 dB in the mean, SSIM up; within 2 GB."""
+    _, peak = watched(command("--sites", 4, "--out", tmp_path / "out"), 600)
+    sites = summary(tmp_path / "out")["sites"]
+    gains = [site["test"]["psnr"] - site["zero_filled"]["psnr"] for site in sites]
+    assert min(gains) >= 1.5
+    assert sum(gains) / len(gains) >= 3
+    assert all(site["test"]["ssim"] > site["zero_filled"]["ssim"] for site in sites)
+    assert peak <= 2e9
+
+
+@pytest.mark.slow
+def test_sixty_four_sites_on_two_cores(tmp_path: Path) -> None:
+    _, peak = watched(command("--sites", 64, "--rounds", 2, "--out", tmp_path / "out"), 600)
+    assert len(summary(tmp_path / "out")["sites"]) == 64
+    assert peak <= 3e9
