@@ -10,12 +10,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 from engine.placement import Machine
 
 PREFIX = "fedmr-"  # the temporary directory is short: Ray's socket paths may have 107 characters
-OBJECT_STORE_BYTES = 512 * 2**20
+OBJECT_STORE_BYTES = 2 * 2**30  # a limit: memory is taken as objects are written
+
+DRIVER = 1  # Ray keeps a process ready for every CPU it is told of; this one is the driver's
 
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every socket binds 127.0.0.1
@@ -36,7 +40,7 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machine]:
     """Start Ray on this machine, or join the one at `address`; yields what there is to place on.
 
-    machine: cores and GPUs to declare in place of those found (Ray's are logical: tests need not have them).
+    machine: cores and GPUs to use in place of all there are (Ray's are logical: tests need not have them).
     Raises ConnectionError if nothing answers at the address.
     """
     with (
@@ -52,19 +56,37 @@ def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machi
             if address:
                 ray.init(address=address, log_to_driver=False, configure_logging=False)
             else:
-                ray.init(
-                    num_cpus=machine.cpus if machine else cpu_count(),
-                    num_gpus=machine.gpus if machine else None,
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=temporary,
-                    log_to_driver=False,
-                    configure_logging=False,
-                )
+                _init(machine or Machine(cpu_count(), gpu_count()), temporary)
             resources = ray.cluster_resources()
-            yield Machine(cpus=int(resources.get("CPU", 1)), gpus=int(resources.get("GPU", 0)))
+            found = Machine(cpus=int(resources.get("CPU", 1)), gpus=int(resources.get("GPU", 0)))
+            yield found if address else replace(found, cpus=found.cpus - DRIVER)
         finally:
             ray.shutdown()
+
+
+def _init(machine: Machine, temporary: str) -> None:
+    """Start Ray with a process ready for each core and one for the driver, without what one machine has no use for.
+
+    Left out, 1 s of start-up and 160 MB: the autoscaler, and the shipping of log files to the terminal.
+    """
+    import ray
+    from ray._private.parameter import RayParams
+
+    before = RayParams.__init__
+    lean = partialmethod(before, no_monitor=True, include_log_monitor=False)
+    RayParams.__init__ = lean  # type: ignore[method-assign,assignment]
+    try:
+        ray.init(
+            num_cpus=machine.cpus + DRIVER,
+            num_gpus=machine.gpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=temporary,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    finally:
+        RayParams.__init__ = before  # type: ignore[method-assign]
 
 
 def _reread_environment() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from engine.cluster import cluster, gpu_count
+from engine.cluster import cluster, cpu_count, gpu_count
 from engine.cohort import SiteFactory
 from engine.config import Setting
 from engine.console import Header, Watcher
@@ -111,11 +112,12 @@ class AtlasSite:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a federation runs. plan: None when all is in this process."""
+    """Where a federation runs. plan: None when all is in this process; machine: the part of it that is used."""
 
     device: str
     words: str
-    plan: Plan | None
+    plan: Plan | None = None
+    machine: Machine | None = None
 
     def share(self, site: str) -> str:
         """A site's share in words."""
@@ -149,14 +151,16 @@ def _driver(
         if config.placement.workers == 0:
             phase("starting in this process")
             device = "cuda" if gpu_count() and config.placement.device != "cpu" else "cpu"
-            placed = Placed(device, f"{device}, one process", None)
+            placed = Placed(device, f"{device}, one process")
             yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
             return
         phase("starting Ray")
-        with cluster(config.ray_address) as machine:
+        # one's own machine is planned before Ray starts: what cannot be placed is refused at once
+        own = None if config.ray_address else _place(config, Machine(cpu_count(), gpu_count()))
+        with cluster(config.ray_address, own.machine if own else None) as machine:
             from engine.remote import RemoteDriver
 
-            placed = _place(config, machine)
+            placed = own or _place(config, machine)
             assert placed.plan is not None
             driver = RemoteDriver(_setting(config, placed.device), placed.plan, roles, config.shift_every)
             try:
@@ -171,7 +175,8 @@ def _place(config: RunConfig, machine: Machine) -> Placed:
     placed = plan(slices, machine, config.placement, shares)
     device = "cuda" if any(worker.gpu for worker in placed.workers) else "cpu"
     what = f"{machine.gpus} GPU(s)" if device == "cuda" else f"{machine.cpus} CPU core(s)"
-    return Placed(device, f"{what}, {len(placed.workers)} worker(s)", placed)
+    used = Machine(math.ceil(sum(worker.cpu for worker in placed.workers)), machine.gpus)
+    return Placed(device, f"{what}, {len(placed.workers)} worker(s)", placed, used)
 
 
 def _setting(config: RunConfig, device: str) -> Setting:

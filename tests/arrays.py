@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from engine.types import Array, Batch, Split
 
@@ -21,6 +20,8 @@ class ArraySite:
     def __init__(
         self, name: str, inputs: Array, targets: Array, depth: int | None = None, evaluated: int | None = None
     ) -> None:
+        import torch  # here: who only hands a factory to Ray needs none
+
         self.name = name
         self._inputs = torch.from_numpy(np.array(inputs))[:, None]
         self._targets = torch.from_numpy(np.array(targets))[:, None]
@@ -40,6 +41,8 @@ class ArraySite:
         return self._batches(self._evaluated, batch_size)
 
     def _batches(self, count: int, batch_size: int) -> Iterator[Batch]:
+        import torch
+
         for start in range(0, count, batch_size):
             inputs = self._inputs[start : min(start + batch_size, count)]
             targets = self._targets[start : min(start + batch_size, count)]

@@ -25,6 +25,7 @@ import numpy as np
 from tests.arrays import random_arrays
 
 SITES = [f"site_{k}" for k in range(4)]
+BLOCK = 10  # empty rounds timed together: the engine streams its rounds, asking for each is not its way
 SLICES, SIZE, BATCH, EVALUATED = 32, 64, 8, 8
 LR = 1e-3
 
@@ -55,7 +56,7 @@ def main() -> int:
 
 
 def _compare(arrays: Path, channels: int, rounds: int, algorithm: str) -> None:
-    print(f"\nU-Net of {channels} channels, {len(SITES)} sites x {SLICES} slices of {SIZE}x{SIZE}, batch {BATCH}, ")
+    print(f"\n{algorithm}, U-Net of {channels} channels, {len(SITES)} sites x {SLICES} slices of {SIZE}x{SIZE}")
     print(f"{'':<28}{'plain loop':>12}{'engine':>12}{'ratio':>9}")
     with (
         Contender("loop", arrays, channels, algorithm) as loop,
@@ -72,7 +73,7 @@ def _compare(arrays: Path, channels: int, rounds: int, algorithm: str) -> None:
         Contender("loop", arrays, channels, algorithm, empty=True) as loop,
         Contender("engine", arrays, channels, algorithm, empty=True) as engine,
     ):
-        pairs = [(loop.round(), engine.round()) for _ in range(3 * rounds)]
+        pairs = [(loop.round(BLOCK), engine.round(BLOCK)) for _ in range(rounds)]
         _line("median empty round, s", *map(statistics.median, zip(*pairs, strict=True)))
 
 
@@ -103,12 +104,12 @@ class Contender:
         self._watcher.join()
         self._process.communicate()
 
-    def round(self) -> float:
-        """Seconds of one more round, as the contender's own clock has it."""
+    def round(self, count: int = 1) -> float:
+        """Seconds a round of the next `count`, as the contender's own clock has it."""
         assert self._process.stdin
-        self._process.stdin.write("round\n")
+        self._process.stdin.write(f"{count}\n")
         self._process.stdin.flush()
-        return self._answer()
+        return self._answer() / count
 
     def _answer(self) -> float:
         assert self._process.stdout
@@ -145,7 +146,7 @@ def tree_pss(pid: int) -> int:
 class Federation(Protocol):
     """What a contender offers."""
 
-    def round(self) -> None:
+    def rounds(self, count: int) -> None:
         """Train everywhere, average, score everywhere; or only the weights' way there and back."""
         ...
 
@@ -161,11 +162,11 @@ def _serve(options: argparse.Namespace, began: float) -> None:
         federation = PlainLoop(stored, channels, options.empty)
     else:
         federation = Engine(stored, channels, options.empty, options.algorithm)
-    federation.round()
+    federation.rounds(1)
     print(json.dumps(time.perf_counter() - began), flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         start = time.perf_counter()
-        federation.round()
+        federation.rounds(int(line))
         print(json.dumps(time.perf_counter() - start), flush=True)
     federation.close()
 
@@ -177,6 +178,7 @@ class PlainLoop:
         import multiprocessing
 
         context = multiprocessing.get_context("spawn")
+        self._empty = empty
         self._pipes, self._processes = [], []
         for names in (SITES[:2], SITES[2:]):
             ours, theirs = context.Pipe()
@@ -187,16 +189,17 @@ class PlainLoop:
             self._processes.append(process)
         self._weights = [pipe.recv() for pipe in self._pipes][-1]  # the seeded network, from both
 
-    def round(self) -> None:
+    def rounds(self, count: int) -> None:
         """Send the weights, receive the sites', average; then have the mean scored."""
-        for pipe in self._pipes:
-            pipe.send(("train", self._weights))
-        locals_ = [weights for pipe in self._pipes for weights in pipe.recv()]
-        self._weights = np.mean(locals_, axis=0)
-        for pipe in self._pipes:
-            pipe.send(("score", self._weights))
-        for pipe in self._pipes:
-            pipe.recv()
+        for _ in range(count):
+            for pipe in self._pipes:
+                pipe.send(("train", self._weights))
+            locals_ = [weights for pipe in self._pipes for weights in pipe.recv()]
+            self._weights = np.mean(locals_, axis=0)
+            for pipe in self._pipes if not self._empty else ():
+                pipe.send(("score", self._weights))
+            for pipe in self._pipes if not self._empty else ():
+                pipe.recv()
 
     def close(self) -> None:
         """Stop both processes."""
@@ -241,7 +244,7 @@ def plain_sites(pipe: Any, arrays: dict[str, Any], names: list[str], channels: i
             vector_to_parameters(torch.from_numpy(weights), model.parameters())
             if what == "train":
                 results.append(train(name))
-            elif not empty:
+            else:
                 evaluate(name)
         pipe.send(results)
 
@@ -285,9 +288,9 @@ class Engine:
         self._driver.start({name: ArrayFactory(name, evaluated=EVALUATED) for name in SITES}, arrays, None)
         self._done = 0
 
-    def round(self) -> None:
-        """One more round, its report received."""
-        self._done += 1
+    def rounds(self, count: int) -> None:
+        """So many more rounds, their reports received."""
+        self._done += count
         for _ in self._driver.run(self._done, snapshot_every=0):
             pass
 
