@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ def guarded(command: Command, argv: Sequence[str], began: float) -> int:
     """Run a command; bad input and interruptions become one line and an exit status."""
     try:
         command(argv, began)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, ConnectionError) as error:
         return _fail(2, str(error))
     except TrainingStopped as error:

@@ -32,6 +32,8 @@ class SiteConfig:
 
     name: str
     """Unique name; the site's random streams are derived from it."""
+    source: str = "atlas"
+    """Where its patients come from: atlas, the simulation; other sources are given to `federate` from Python."""
     description: str = ""
     """The scanner and protocol in words, shown in the console."""
     field_strength: float = 3.0

@@ -25,6 +25,7 @@ from sites.config import RunConfig, Scenario, SiteConfig
 from sites.report import draw_figures
 from sites.run_directory import RunDirectory, new_directory, open_run
 from sites.scenario import load_scenario, take
+from sites.sources.base import Source
 
 if TYPE_CHECKING:
     from engine.remote import RemoteDriver
@@ -33,16 +34,23 @@ NOTE = "simulated institutions: real anatomy (ICBM152), simulated scanners; no p
 
 
 def federate(
-    config: RunConfig, watcher: Watcher | None = None, *, began: float | None = None, extend: bool = False
+    config: RunConfig,
+    watcher: Watcher | None = None,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    began: float | None = None,
+    extend: bool = False,
 ) -> Iterator[RoundReport]:
     """Run a federation, yielding each round as it ends; the run directory is written on the way.
 
     A directory that holds the same run goes on where it was; with `extend` the number of rounds may differ.
+    sources: k-space of your own for some of the sites, by name; they must be picklable.
     began: `time.perf_counter()` of the command's start.
     Raises ValueError for a configuration or data that cannot be; TrainingStopped if training cannot go on.
     """
     began = time.perf_counter() if began is None else began
-    config = resolve(config)
+    sources = sources or {}
+    config = _with_sources(resolve(config), sources)
     phase = watcher.phase if watcher else _ignore
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(open_run(config, extend))
@@ -50,7 +58,10 @@ def federate(
             return
         driver, anatomy, placed = stack.enter_context(_driver(config, phase))
         phase(f"simulating {len(config.institutions)} institutions")
-        factories = {site.name: AtlasSite(site, config.matrix, config.seed) for site in config.institutions}
+        factories = {
+            site.name: BuildSite(site, config.matrix, config.seed, sources.get(site.name))
+            for site in config.institutions
+        }
         facts = driver.start(factories, anatomy.result(), run.snapshot)
         run.begin(placed.device)
         clock = [time.perf_counter() - began]
@@ -95,19 +106,37 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 @dataclass(frozen=True)
-class AtlasSite:
-    """Builds a simulated site where it lives: an `engine.cohort.SiteFactory`."""
+class BuildSite:
+    """Builds a site where it lives: an `engine.cohort.SiteFactory`. source: None simulates its patients."""
 
     config: SiteConfig
     matrix: int
     seed: int
+    source: Source | None = None
 
     def __call__(self, maps: Maps, device: str) -> SiteLike:
         """The site with all its patients scanned. Raises ValueError for an impossible acquisition."""
         from sites.site import Site
         from sites.sources.atlas import AtlasSource
 
-        return Site(self.config, AtlasSource(self.config, maps, self.matrix, self.seed), self.seed, device)
+        source = self.source or AtlasSource(self.config, maps, self.matrix, self.seed)
+        return Site(self.config, source, self.seed, device)
+
+
+def _with_sources(config: RunConfig, sources: Mapping[str, Source]) -> RunConfig:
+    """The configuration with its sites' sources named. Raises ValueError where one is missing or nobody's."""
+    names = [site.name for site in config.institutions]
+    for name in sources:
+        if name not in names:
+            raise ValueError(f"sources: {name!r} is not a site; choose one of {', '.join(names)}")
+    named = {name: type(source).__name__ for name, source in sources.items()}
+    for site in config.institutions:
+        if site.source not in ("atlas", named.get(site.name)):
+            raise ValueError(
+                f"site {site.name!r}: source {site.source!r} lives in Python; give it to federate(sources=)"
+            )
+    sites = tuple(replace(site, source=named.get(site.name, site.source)) for site in config.institutions)
+    return replace(config, institutions=sites)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 
@@ -19,6 +19,10 @@ from sites.config import Preset, RunConfig
 from sites.scenario import parse_sites
 
 T = TypeVar("T")
+if TYPE_CHECKING:
+    AlgorithmName = str
+else:
+    AlgorithmName = tyro.extras.literal_type_from_choices(ALGORITHMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class RunCommand:
     """TOML file with any of these options, for example a run directory's config.toml; the command line wins."""
     preset: Preset | Literal["auto"] = "auto"
     """demo: minutes on a CPU; paper: Guo et al.'s sizes; auto: paper if there is a GPU, demo otherwise."""
-    algorithm: Literal["fl-mr", "fl-mrcm"] = "fl-mrcm"
+    algorithm: AlgorithmName = "fl-mrcm"
     """fl-mr: federated averaging; fl-mrcm: with latent features aligned to the target's. Each has its own options."""
     live: bool = True
     """The live console; plain lines otherwise, and wherever the output is not a terminal."""

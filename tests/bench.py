@@ -119,7 +119,7 @@ class Contender:
         return float(json.loads(line))
 
     def _watch(self) -> None:
-        while not self._done.wait(0.5):
+        while not self._done.wait(2):  # reading a process's page tables holds it up
             self.peak = max(self.peak, tree_pss(self._process.pid))
 
 

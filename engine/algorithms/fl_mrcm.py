@@ -89,6 +89,7 @@ class FlMrcm(Algorithm):
         adversarial = identification_loss(*logits, swapped=True)
         local.log("adversarial_loss", adversarial)
         weight = self.weight(local.broadcast.round)
+        local.log("alignment_weight", forward.latents.new_tensor(weight))
         if local.first_step:
             self._measure_gradient(local, adversarial, weight)
         return reconstruction + weight * adversarial if weight else reconstruction

@@ -191,6 +191,7 @@ def test_every_round_reports_the_health_of_the_alignment() -> None:
         metrics = report.sites[name].metrics
         assert 0 <= metrics["identifier_accuracy"] <= 1
         assert metrics["adversarial_gradient"] > 0
+        assert metrics["alignment_weight"] == pytest.approx(0.1)
         assert metrics["reconstruction_gradient"] > 0
         assert report.sites[name].shift is not None
     assert "identifier_accuracy" not in report.sites["clara"].metrics  # the target trains without
