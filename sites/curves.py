@@ -87,8 +87,8 @@ def _line(axis: Axes, run: Run, values: Series, label: str, color: str, **style:
 
 
 def _dash_zero_filled(axis: Axes, run: Run, key: str) -> None:
-    """The zero-filled image's score. The run directory holds that of the test patients only."""
-    sites = {site["name"]: site["zero_filled"][key] for site in run.summary.get("sites", ())}
+    """The zero-filled image's score on the validation patients."""
+    sites = {site["name"]: site["zero_filled_validation"][key] for site in run.summary.get("sites", ())}
     if len(sites) > SINGLE:
         sites = {name: value for name, value in sites.items() if name == run.target} | {
             "": float(np.mean([value for name, value in sites.items() if name != run.target]))
@@ -96,7 +96,7 @@ def _dash_zero_filled(axis: Axes, run: Run, key: str) -> None:
     for name, value in sites.items():
         axis.axhline(value, color=_color(run, name) if name else MEAN, **DASHED)
     if sites:
-        axis.plot([], [], color="#808080", label="zero-filled, test patients", **DASHED)
+        axis.plot([], [], color="#808080", label="zero-filled", **DASHED)
 
 
 def _color(run: Run, name: str) -> str:
@@ -152,7 +152,8 @@ def draw_alignment(run: Run) -> Figure:
     }
     for (label, values), color in zip(norms.items(), (TARGET, COLORS[3], COLORS[1]), strict=True):
         style = "--" if "weight" in label else "-"
-        _line(right, run, np.where(values > 0, values, np.nan), label, color, ls=style)
+        visible = values > 1e-4 * np.nanmax(norms["adversarial"])  # zero, but for rounding, before the first step
+        _line(right, run, np.where(visible, values, np.nan), label, color, ls=style)
     right.set(title="Gradient norms on the encoder, mean over sources", ylabel="norm", xlabel="round", yscale="log")
     for axis in (left, right):
         _whole_rounds(axis, run)

@@ -285,6 +285,7 @@ def _summary(
                 "train_slices": facts.train_slices[site.name],
                 "test": _scores(outcome.test[site.name]),
                 "zero_filled": _scores(outcome.zero_filled[site.name]),
+                "zero_filled_validation": _scores(facts.zero_filled[site.name]),
             }
             for site in config.institutions
         ],

@@ -43,7 +43,7 @@ def write_run(folder: Path, count: int, rounds: int = 5, aligned: bool = True, f
     if not finished:
         return folder
     scores = {"psnr": 17.0, "ssim": 0.4, "nmse": 0.1}
-    sites = [{"name": name, "zero_filled": scores, "test": scores} for name in names]
+    sites = [{"name": name, "zero_filled": scores, "zero_filled_validation": scores, "test": scores} for name in names]
     summary = {"algorithm": "fl-mrcm", "scenario": "cvpr21", "target": names[0], "sites": sites}
     (folder / "summary.json").write_text(json.dumps(summary))
     image = np.random.default_rng(0).random((32, 32), dtype=np.float32)
