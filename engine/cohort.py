@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,10 @@ class LocalCohort(Cohort):
         from engine.training import Workspace
 
         torch.set_num_threads(setting.threads)
+        if setting.device == "cuda":  # repeatable, at some cost in speed
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True, warn_only=True)
         self._setting = setting
         seed = torch_seed(setting.seed, "model")
         self._workspace = Workspace(setting.model, setting.train, setting.device, seed)

@@ -121,7 +121,8 @@ class Institution:
     def restore(self, state: Array) -> None:
         """Go on from what `state` gave, in this or an earlier process; an empty one is the beginning."""
         tensors = safetensors.torch.load(state.tobytes()) if len(state) else {}
-        self._restored = {key: value.to(self._workspace.device) for key, value in tensors.items()}
+        device = self._workspace.device
+        self._restored = {key: value.to(device) if value.ndim else value for key, value in tensors.items()}
         self._moments = self._take("network")
         self._companions = {}
 

@@ -99,5 +99,12 @@ class UNet(Model):
 
 
 def pool_latents(z: Tensor) -> Tensor:
-    """[B, L, h, w] -> [B, 4 L]: what the domain identifiers see, Guo 2021: average-pooled to 2x2, flattened."""
-    return F.adaptive_avg_pool2d(z, 2).flatten(1)
+    """[B, L, h, w] -> [B, 4 L]: what the domain identifiers see, Guo 2021: average-pooled to 2x2, flattened.
+
+    The quarters share the middle row or column of an odd size. Spelt out: torch's adaptive pooling has a backward
+    pass on GPUs that is not repeatable.
+    """
+    tops, lefts = (slice((n + 1) // 2) for n in z.shape[-2:])
+    bottoms, rights = (slice(n // 2, None) for n in z.shape[-2:])
+    quarters = [z[..., rows, columns].mean((-2, -1)) for rows in (tops, bottoms) for columns in (lefts, rights)]
+    return torch.stack(quarters, dim=-1).flatten(1)
