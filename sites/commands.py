@@ -114,11 +114,12 @@ def _show(directory: Path) -> None:
         stored_config(directory)
         raise ValueError(f"{directory} holds an unfinished run; `run.py resume {directory}` goes on with it")
     summary = json.loads(summary_file.read_text(encoding="utf-8"))
-    console.print(summary_view(summary, _preview(directory, summary["target"])))
+    console.print(summary_view(summary, stored_preview(directory, summary["target"])))
     console.print(Text(f"run directory: {directory}"))
 
 
-def _preview(directory: Path, site: str) -> Preview | None:
+def stored_preview(directory: Path, site: str) -> Preview | None:
+    """One test slice of a site, if its pictures left it."""
     from safetensors.numpy import load_file
 
     file = directory / "previews.safetensors"

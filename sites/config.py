@@ -21,6 +21,9 @@ Lesions = Literal["none", "glioma"]
 MaskKind = Literal["random", "equispaced", "equispaced_fraction", "magic", "magic_fraction"]
 
 
+ATLAS = "atlas"  # the source of simulated patients
+
+
 def one_of(choices: object) -> str:
     """The values of a Literal, for a message."""
     return "one of " + ", ".join(map(str, get_args(choices)))
@@ -32,7 +35,7 @@ class SiteConfig:
 
     name: str
     """Unique name; the site's random streams are derived from it."""
-    source: str = "atlas"
+    source: str = ATLAS
     """Where its patients come from: atlas, the simulation; other sources are given to `federate` from Python."""
     description: str = ""
     """The scanner and protocol in words, shown in the console."""

@@ -134,7 +134,7 @@ def test_the_same_command_on_a_finished_directory_returns_at_once(
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(tiny: Path, tmp_path: Path, workers: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    options = ("--rounds", 60, "--checkpoint-every", 2)
+    options = ("--rounds", 24, "--checkpoint-every", 2)
     assert call(*small(tiny, whole, *options, "--workers", 0)).returncode == 0
     process = subprocess.Popen(command(*small(tiny, killed, *options, "--workers", workers)), stdout=subprocess.DEVNULL)
     wait_for(lambda: len(list((killed / "checkpoint").glob("round-*"))) > 0, process)

@@ -53,7 +53,7 @@ def test_a_site_s_share_caps_its_memory() -> None:
 
 def test_latents_and_state_come_back_to_the_cpu() -> None:
     from sites.anatomy import load_maps
-    from sites.federation import BuildSite
+    from sites.launch import BuildSite
 
     cohort = LocalCohort(_on_gpu())
     sites = [SiteConfig(name=n, train_patients=1, val_patients=1, test_patients=1, slices=4) for n in ("anna", "berta")]

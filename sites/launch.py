@@ -1,0 +1,136 @@
+"""Where a federation runs: in this process, or in actors of a Ray of its own. Builds sites where they live."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.cluster import cluster, cpu_count, gpu_count
+from engine.cohort import SiteFactory
+from engine.config import Setting
+from engine.driver import Driver, Facts, Roles, Snapshot
+from engine.placement import Machine, Plan, plan
+from engine.types import SiteLike
+from sites.anatomy import Maps, load_maps
+from sites.config import ATLAS, RunConfig, SiteConfig
+from sites.sources.base import Source
+
+if TYPE_CHECKING:
+    from engine.remote import RemoteDriver
+
+
+@dataclass(frozen=True)
+class BuildSite:
+    """Builds a site where it lives: an `engine.cohort.SiteFactory`. source: None simulates its patients."""
+
+    config: SiteConfig
+    matrix: int
+    seed: int
+    source: Source | None = None
+
+    def __call__(self, maps: Maps, device: str) -> SiteLike:
+        """The site with all its patients scanned. Raises ValueError for an impossible acquisition."""
+        from sites.site import Site
+        from sites.sources.atlas import AtlasSource
+
+        source = self.source or AtlasSource(self.config, maps, self.matrix, self.seed)
+        return Site(self.config, source, self.seed, device)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a federation runs. plan: None when all is in this process; machine: the part of it that is used."""
+
+    device: str
+    words: str
+    plan: Plan | None = None
+    machine: Machine | None = None
+
+    def share(self, site: str) -> str:
+        """A site's share in words."""
+        return self.plan.share(site) if self.plan else "in turn"
+
+
+class InProcess:
+    """`RemoteDriver`'s interface in the calling process, for debuggers and profilers."""
+
+    def __init__(self, setting: Setting, roles: Roles, shift_every: int) -> None:
+        from engine.cohort import LocalCohort
+
+        self._cohort = LocalCohort(setting)
+        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every)
+        self.run, self.finish = self._driver.run, self._driver.finish
+
+    def start(self, factories: Mapping[str, SiteFactory], shared: Any, snapshot: Snapshot | None) -> Facts:
+        """Build the sites, then take up the snapshot."""
+        self._cohort.build(factories, shared)
+        return self._driver.start(snapshot)
+
+
+@contextlib.contextmanager
+def launch(
+    config: RunConfig, phase: Callable[[str], None]
+) -> Iterator[tuple[RemoteDriver | InProcess, Future[Maps | None], Placed]]:
+    """A driver of a resolved run, the anatomy on its way, and where all runs.
+
+    The anatomy, if a site is simulated, loads while Ray starts. Raises ValueError for what cannot be placed.
+    """
+    roles = _roles(config)
+    with ThreadPoolExecutor(1) as pool:
+        simulated = any(site.source == ATLAS for site in config.institutions)
+        anatomy = pool.submit(load_maps if simulated else _no_maps)
+        if config.placement.workers == 0:
+            phase("starting in this process")
+            device = "cuda" if gpu_count() and config.placement.device != "cpu" else "cpu"
+            placed = Placed(device, f"{device}, one process")
+            yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
+            return
+        phase("starting Ray")
+        # one's own machine is planned before Ray starts: what cannot be placed is refused at once
+        own = None if config.ray_address else _place(config, Machine(cpu_count(), gpu_count()))
+        with cluster(config.ray_address, own.machine if own else None) as machine:
+            from engine.remote import RemoteDriver
+
+            placed = own or _place(config, machine)
+            assert placed.plan is not None
+            driver = RemoteDriver(_setting(config, placed.device), placed.plan, roles, config.shift_every)
+            try:
+                yield driver, anatomy, placed
+            finally:
+                driver.close()
+
+
+def _place(config: RunConfig, machine: Machine) -> Placed:
+    slices = [(s.name, s.train_patients * s.slices) for s in config.institutions]
+    shares = {s.name: s.gpus for s in config.institutions if s.gpus is not None}
+    placed = plan(slices, machine, config.placement, shares)
+    device = "cuda" if any(worker.gpu for worker in placed.workers) else "cpu"
+    what = f"{machine.gpus} GPU(s)" if device == "cuda" else f"{machine.cpus} CPU core(s)"
+    used = Machine(math.ceil(sum(worker.cpu for worker in placed.workers)), machine.gpus)
+    return Placed(device, f"{what}, {len(placed.workers)} worker(s)", placed, used)
+
+
+def _setting(config: RunConfig, device: str) -> Setting:
+    return Setting(
+        algorithm=config.algorithm,
+        model=config.model,
+        train=config.train,
+        seed=config.seed,
+        target=config.target,
+        device=device,
+        threads=config.placement.threads,
+    )
+
+
+def _roles(config: RunConfig) -> Roles:
+    names = sorted(site.name for site in config.institutions)
+    sources = [name for name in names if config.target_trains or name != config.target]
+    return Roles(everyone=tuple(names), sources=tuple(sources), target=config.target)
+
+
+def _no_maps() -> None:
+    """Every site brings its own images."""
