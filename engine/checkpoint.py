@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,8 @@ def save(directory: Path, snapshot: Snapshot, keep: Keep = 2, run: str = "") -> 
     round = str(snapshot.server.round)
     metadata = {"round": round, "run": run, "sha256": _fingerprint(round, tensors)}
     path = directory / f"round-{round:>05}.safetensors"
-    write_atomically(path, safetensors.numpy.save(tensors, metadata=metadata))
+    with atomically(path) as temporary:
+        safetensors.numpy.save_file(tensors, temporary, metadata=metadata)
     if keep != "all":
         for old in saved(directory)[:-keep]:
             old.unlink()
@@ -68,14 +70,20 @@ def load(path: Path, run: str = "") -> Snapshot:
     )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The whole content under its name, or what was there before; also after a power cut."""
+@contextlib.contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """A temporary name to write to: the whole content comes under its name, or what was there before stays."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    yield temporary
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())  # also after a power cut
     temporary.replace(path)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The whole content under its name, or what was there before."""
+    with atomically(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _fingerprint(round: str, tensors: Mapping[str, Array]) -> str:

@@ -92,6 +92,7 @@ class LocalCohort(Cohort):
         if setting.device == "cuda":  # repeatable, at some cost in speed
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
+            torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32
             torch.use_deterministic_algorithms(True, warn_only=True)
         self._setting = setting
         seed = torch_seed(setting.seed, "model")
@@ -107,6 +108,7 @@ class LocalCohort(Cohort):
             self._institutions[name] = Institution(site, self._workspace, self._setting)
 
     def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
+        assert not method.startswith("_"), method  # the boundary is the public methods
         return [getattr(self._institutions[name], method)(*args) for name in names]
 
     def initial_weights(self) -> tuple[Array, Layout]:
@@ -128,45 +130,49 @@ class RayCohort(Cohort):
         self._ray = ray
         self._workers = [self._start(i) for i in range(len(plan.workers))]
         self._lost: set[int] = set()
+        self.state_references: dict[str, Any] = {}
         self._sent: tuple[Broadcast, Any] | None = None
 
     def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:
         self._factories, self._shared = factories, shared
-        self._ray.get([self._build(i) for i in range(len(self._workers))])
+        building = {index: self._build(index) for index in range(len(self._workers))}
+        for index, reference in building.items():
+            self._get(index, reference)
 
     def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
-        waiting = []
-        for index, worker in enumerate(self._plan.workers):
-            own = [name for name in names if name in worker.sites]
-            if own:
-                waiting.append((index, own))
         arguments = [self._put(a) if isinstance(a, Broadcast) else a for a in args]
+        waiting = [i for i, worker in enumerate(self._plan.workers) if set(names) & set(worker.sites)]
         results: dict[str, Any] = {}
-        running: dict[Any, tuple[int, list[str]]] = {}
+        running: dict[Any, tuple[int, str]] = {}
         while waiting or running:
-            while waiting and len(running) < self._plan.at_once:
-                index, own = waiting.pop(0)
-                running[self._workers[index].call.remote(method, own, *arguments)] = (index, own)
+            while waiting and len({index for index, _ in running.values()}) < self._plan.at_once:
+                index = waiting.pop(0)
+                for name in self._plan.workers[index].sites:  # they queue at the worker, and answer one by one
+                    if name in names:
+                        running[self._workers[index].call.remote(method, [name], *arguments)] = (index, name)
             done, _ = self._ray.wait(list(running), num_returns=1)
-            index, own = running.pop(done[0])
-            try:
-                answers = self._ray.get(done[0])
-            except self._ray.exceptions.RayActorError as error:
-                self._lost.add(index)
-                raise WorkerLost(f"the worker of {', '.join(self._plan.workers[index].sites)} died: {error}") from error
-            results |= dict(zip(own, answers, strict=True))
+            index, name = running.pop(done[0])
+            (results[name],) = self._get(index, done[0])
         return [results[name] for name in names]
 
+    def states(self, names: Sequence[str]) -> list[Array]:
+        """Site by site: together they are large, and `state_references` can be handed on without another copy."""
+        index = {name: i for i, worker in enumerate(self._plan.workers) for name in worker.sites}
+        self.state_references = {name: self._workers[index[name]].call.remote("state", [name]) for name in names}
+        return [self._get(index[name], reference)[0] for name, reference in self.state_references.items()]
+
     def initial_weights(self) -> tuple[Array, Layout]:
-        answer: tuple[Array, Layout] = self._ray.get(self._workers[0].initial_weights.remote())
+        answer: tuple[Array, Layout] = self._get(0, self._workers[0].initial_weights.remote())
         return answer
 
     def revive(self) -> None:
         for index in self._lost:
             self._ray.kill(self._workers[index])
             self._workers[index] = self._start(index)
-        self._ray.get([self._build(index) for index in self._lost])
+        rebuilt = {index: self._build(index) for index in self._lost}
         self._lost.clear()
+        for index, reference in rebuilt.items():
+            self._get(index, reference)
 
     def close(self) -> None:
         """Give the actors and their resources back."""
@@ -185,6 +191,15 @@ class RayCohort(Cohort):
     def _build(self, index: int) -> Any:
         own = {name: self._factories[name] for name in self._plan.workers[index].sites}
         return self._workers[index].build.remote(own, self._shared)
+
+    def _get(self, index: int, reference: Any) -> Any:
+        """A worker's answer. Raises WorkerLost if it died."""
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayActorError as error:
+            self._lost.add(index)
+            sites = ", ".join(self._plan.workers[index].sites)
+            raise WorkerLost(f"the worker of {sites} died; is there enough memory? try fewer --workers") from error
 
     def _put(self, broadcast: Broadcast) -> Any:
         """One copy in the object store however many workers read it."""

@@ -103,10 +103,10 @@ class Driver:
         self._snapshot = snapshot or Snapshot(server=self.algorithm.init_server(weights))
         self._take_up(self._snapshot)
         everyone = self.roles.everyone
-        zero_filled = self.cohort.zero_filled(everyone, "val")
+        zero_filled = self._zero_filled("val")
         return Facts(
             train_slices=dict(zip(everyone, self.cohort.slices(everyone), strict=True)),
-            zero_filled={s.site: s.scores for s in zero_filled},
+            zero_filled=zero_filled,
             layout=layout,
         )
 
@@ -126,9 +126,10 @@ class Driver:
             except WorkerLost:
                 self._go_back()
                 continue
+            report = replace(report, ledger=self.ledger.close_round())
             if number > reported:
                 reported = number
-                yield replace(report, ledger=self.ledger.close_round()), snapshot
+                yield report, snapshot
 
     def run_round(self) -> RoundReport:
         """Broadcast, encode the target, train locally, aggregate, evaluate."""
@@ -167,10 +168,16 @@ class Driver:
             self.ledger.add("previews", p.zero_filled.nbytes + p.reconstruction.nbytes + p.truth.nbytes)
         return Outcome(
             test={s.site: s.scores for s in test},
-            zero_filled={s.site: s.scores for s in self.cohort.zero_filled(everyone, "test")},
+            zero_filled=self._zero_filled("test"),
             previews=pictures,
             ledger=self.ledger.close_round(),
         )
+
+    def _zero_filled(self, split: Split) -> dict[str, Scores]:
+        answers = self.cohort.zero_filled(self.roles.everyone, split)
+        for answer in answers:
+            self.ledger.add("scores", SCORE_BYTES * len(answer.per_volume))
+        return {answer.site: answer.scores for answer in answers}
 
     def _take_up(self, snapshot: Snapshot) -> None:
         self.server = snapshot.server
@@ -202,7 +209,7 @@ class Driver:
             return broadcast
         if algorithm.exchange == "raw":
             raw = self.cohort.raw(target, broadcast)
-            self.ledger.add("raw", raw, self._readers())
+            self.ledger.add("raw", raw, 1 + self._readers())
             return replace(broadcast, raw=raw)
         latents = self.cohort.encode(target, broadcast)
         self.ledger.add("latents", latents, 1 + self._readers())
@@ -238,6 +245,9 @@ class Driver:
         return scores, {name: mmd(latents[name], latents[target]) for name in others}
 
 
+Handed = tuple[ServerState, Mapping[str, Any]]
+
+
 class DriverActor:
     """The Ray actor around a driver: it owns the workers, and streams its rounds."""
 
@@ -250,9 +260,11 @@ class DriverActor:
         self._cohort.build(factories, shared[0])
         return self._driver.start(snapshot)
 
-    def run(self, rounds: int, snapshot_every: int) -> Iterator[tuple[RoundReport, Snapshot | None]]:
-        """`Driver.run`."""
-        yield from self._driver.run(rounds, snapshot_every)
+    def run(self, rounds: int, snapshot_every: int) -> Iterator[tuple[RoundReport, Handed | None]]:
+        """`Driver.run`; of a snapshot the server's state, and references to the sites'."""
+        for report, snapshot in self._driver.run(rounds, snapshot_every):
+            references = self._cohort.state_references
+            yield report, (snapshot.server, {n: references[n] for n in snapshot.sites}) if snapshot else None
 
     def finish(self, previews: bool) -> Outcome:
         """`Driver.finish`."""

@@ -12,7 +12,7 @@ from engine.cohort import SiteFactory
 from engine.config import Setting
 from engine.driver import DriverActor, Facts, Outcome, Roles, Snapshot
 from engine.placement import Plan
-from engine.types import RoundReport
+from engine.types import RoundReport, ServerState
 
 
 class RemoteDriver:
@@ -37,8 +37,11 @@ class RemoteDriver:
         stream = self._actor.run.options(num_returns="streaming").remote(rounds, snapshot_every)
         for reference in stream:
             with _as_raised():
-                item: tuple[RoundReport, Snapshot | None] = ray.get(reference)
-            yield item
+                report, handed = ray.get(reference)
+                snapshot = _snapshot(*handed) if handed else None
+            del handed, reference  # what the caller drops is gone: the states of many sites are large
+            yield report, snapshot
+            del snapshot
 
     def finish(self, previews: bool = True) -> Outcome:
         """Score the test patients."""
@@ -51,6 +54,12 @@ class RemoteDriver:
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self._actor.close.remote(), timeout=10)
         ray.kill(self._actor)
+
+
+def _snapshot(server: ServerState, references: Mapping[str, Any]) -> Snapshot:
+    """The sites' states as the workers put them into the object store: no copy."""
+    states = ray.get(list(references.values()))
+    return Snapshot(server=server, sites={name: state for name, (state,) in zip(references, states, strict=True)})
 
 
 def _refuse_impossible(plan: Plan) -> None:

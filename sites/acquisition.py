@@ -18,14 +18,12 @@ EPSILON = 1e-11
 """Added to the deviation, so that an empty slice divides by something."""
 
 
-def acquire(kspace: Tensor, masks: Tensor, volume: Tensor, truth: Tensor | None = None) -> Batch:
+def acquire(kspace: Tensor, masks: Tensor, volume: Tensor) -> Batch:
     """Measure the columns of the masks and reconstruct by zero filling.
 
     kspace: complex64 [B, C, H, W] fully sampled; masks: bool [B, W]; volume: int64 [B]; all on one device.
-    truth: [B, H, W] as `fully_sampled(kspace)`, if it is already at hand.
     """
-    if truth is None:
-        truth = fully_sampled(kspace)
+    truth = fully_sampled(kspace)
     measured = torch.where(masks[:, None, None, :], kspace, 0)
     zero_filled = fully_sampled(measured)
     mean = zero_filled.mean(dim=(-2, -1))

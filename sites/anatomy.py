@@ -6,7 +6,13 @@ the head's centre: x to the right, y to the front, z up. Legend: S slices, N pix
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +44,17 @@ class Maps:
     tissues: npt.NDArray[np.uint8]
     center: tuple[int, int, int]
 
+    def write(self, stream: IO[bytes]) -> None:
+        """What `read_maps` reads."""
+        np.save(stream, np.array(self.center))
+        np.save(stream, self.tissues)
+
+
+def read_maps(stream: IO[bytes]) -> Maps:
+    """What `Maps.write` wrote."""
+    x, y, z = np.load(stream, allow_pickle=False).tolist()
+    return Maps(tissues=np.load(stream, allow_pickle=False), center=(x, y, z))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
@@ -52,6 +69,21 @@ class Anatomy:
     tumour: Values
     oedema: Values
     texture: Values
+
+
+def load_maps_apart() -> Maps:
+    """`load_maps` in a process of its own: nilearn's 135 MB end with it."""
+    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from sites.anatomy import load_maps; load_maps().write(sys.stdout.buffer)",
+    ]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"the anatomy could not be loaded: {done.stderr.decode().strip()[-500:]}")
+    return read_maps(io.BytesIO(done.stdout))
 
 
 def load_maps() -> Maps:

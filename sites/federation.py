@@ -55,6 +55,7 @@ def federate(
             watcher.start(header(config, run, placed), site_infos(config, facts, placed), run.reports)
         for report, snapshot in driver.run(config.rounds, config.checkpoint_every):
             run.append(report, snapshot)
+            del snapshot
             clock.append(time.perf_counter() - began)
             if watcher:
                 watcher.update(report)

@@ -15,7 +15,7 @@ from engine.config import Setting
 from engine.driver import Driver, Facts, Roles, Snapshot
 from engine.placement import Machine, Plan, plan
 from engine.types import SiteLike
-from sites.anatomy import Maps, load_maps
+from sites.anatomy import Maps, load_maps, load_maps_apart
 from sites.config import ATLAS, RunConfig, SiteConfig
 from sites.sources.base import Source
 
@@ -82,8 +82,9 @@ def launch(
     roles = _roles(config)
     with ThreadPoolExecutor(1) as pool:
         simulated = any(site.source == ATLAS for site in config.institutions)
-        anatomy = pool.submit(load_maps if simulated else _no_maps)
-        if config.placement.workers == 0:
+        here = config.placement.workers == 0
+        anatomy = pool.submit((load_maps if here else load_maps_apart) if simulated else _no_maps)
+        if here:
             phase("starting in this process")
             device = "cuda" if gpu_count() and config.placement.device != "cpu" else "cpu"
             placed = Placed(device, f"{device}, one process")

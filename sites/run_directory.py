@@ -66,7 +66,7 @@ class RunDirectory:
         if snapshot is not None:
             folder, keep = self.path / "checkpoint", self.config.keep_checkpoints
             checkpoint.save(folder, snapshot, keep, identity(self.config))
-            self.snapshot = snapshot
+            self.snapshot = replace(snapshot, sites={})  # what is needed of it from here on
 
     def finish(self, summary: Mapping[str, Any], layout: Layout, previews: Sequence[Preview]) -> dict[str, Any]:
         """Write the network by parameter names, the pictures, and last the summary, which is returned."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.streams import rng
 from engine.types import Batch, Split
-from sites.acquisition import acquire, fully_sampled
+from sites.acquisition import acquire
 from sites.config import SiteConfig
 from sites.masks import column_mask, num_low_frequencies
 from sites.sources.base import Source
@@ -22,11 +22,10 @@ from sites.sources.base import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One split in file order: kspace complex64 [N, C, H, W], truth [N, H, W], volume int64 [N]."""
+    """One split in file order: kspace complex64 [N, C, H, W], volume int64 [N]."""
 
     patients: tuple[str, ...]
     kspace: Tensor
-    truth: Tensor
     volume: Tensor
 
 
@@ -115,10 +114,9 @@ def _load(source: Source, patients: Sequence[str], site: str, device: str) -> Sh
     return Shard(
         patients=tuple(patients),
         kspace=kspace,
-        truth=fully_sampled(kspace),
         volume=torch.arange(len(volumes)).repeat_interleave(lengths).to(device),
     )
 
 
 def _batch(shard: Shard, index: Tensor, masks: Tensor) -> Batch:
-    return acquire(shard.kspace[index], masks, shard.volume[index], shard.truth[index])
+    return acquire(shard.kspace[index], masks, shard.volume[index])

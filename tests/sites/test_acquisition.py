@@ -52,15 +52,6 @@ def test_a_full_mask_gives_the_truth() -> None:
     assert torch.equal(batch.input, batch.target)
 
 
-def test_takes_the_truth_that_is_at_hand() -> None:
-    kspace, masks = draw()
-    truth = fully_sampled(kspace)
-    volume = torch.zeros(3, dtype=torch.int64)
-    given, computed = acquire(kspace, masks, volume, truth), acquire(kspace, masks, volume)
-    assert given.truth is truth
-    assert torch.equal(given.target, computed.target)
-
-
 def test_coils_combine_by_root_sum_of_squares() -> None:
     kspace, _ = draw(coils=4)
     torch.testing.assert_close(fully_sampled(kspace), ifft2c(kspace).abs().square().sum(1).sqrt())
