@@ -60,7 +60,7 @@ def load(path: Path, run: str = "") -> Snapshot:
     if "round" not in metadata or "weights" not in tensors:
         raise ValueError(f"checkpoint {path} is not one of this program; delete it to go on from the one before")
     if metadata.get("run") != run:
-        raise ValueError(f"checkpoint {path} belongs to another run; delete it to go on from the one before")
+        raise ValueError(f"checkpoint {path} belongs to another run, or config.toml was changed since; restore that")
     if metadata.get("sha256") != _fingerprint(metadata["round"], tensors):
         raise ValueError(f"checkpoint {path} is damaged; delete it to go on from the one before")
     extra = {key.removeprefix("server/"): a for key, a in tensors.items() if key.startswith("server/")}

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
+from importlib import metadata
 from pathlib import Path
 
 from engine.placement import Machine
@@ -137,10 +138,19 @@ def cpu_count() -> int:
 
 
 def gpu_count() -> int:
-    """NVIDIA GPUs of this machine, without importing torch."""
-    listed = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    if listed or not shutil.which("nvidia-smi"):
-        return listed
+    """NVIDIA GPUs that this process may use with the torch it has, without importing torch."""
+    if metadata.version("torch").endswith("+cpu"):
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = [name for name in visible.split(",") if name.strip() not in ("", "-1")] if visible is not None else None
+    return _gpus() if listed is None else min(_gpus(), len(listed))
+
+
+def _gpus() -> int:
+    """NVIDIA GPUs of this machine."""
+    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if found or not shutil.which("nvidia-smi"):
+        return found
     try:
         answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.placement import Plan
-from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split, WorkerLost
+from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split, TrainingStopped, WorkerLost
 from engine.weights import Layout
 
 if TYPE_CHECKING:
@@ -108,8 +108,14 @@ class LocalCohort(Cohort):
             self._institutions[name] = Institution(site, self._workspace, self._setting)
 
     def call(self, method: str, names: Sequence[str], *args: Any) -> list[Any]:
+        import torch
+
         assert not method.startswith("_"), method  # the boundary is the public methods
-        return [getattr(self._institutions[name], method)(*args) for name in names]
+        try:
+            return [getattr(self._institutions[name], method)(*args) for name in names]
+        except torch.OutOfMemoryError as error:
+            mend = "take a smaller --batch-size, or a larger --gpus-per-site"
+            raise TrainingStopped(f"{', '.join(names)}: the share of the GPU's memory is used up; {mend}") from error
 
     def initial_weights(self) -> tuple[Array, Layout]:
         return self._initial, self._workspace.weights.layout

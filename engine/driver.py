@@ -95,6 +95,7 @@ class Driver:
         self.server: ServerState
         self._current: Broadcast  # of self.server: what sites evaluate now and start the next round with
         self._snapshot: Snapshot
+        self._scored: dict[Split, int] = {}  # volumes whose zero-filled scores the sites have sent
         self._lost = 0
 
     def start(self, snapshot: Snapshot | None = None) -> Facts:
@@ -155,8 +156,9 @@ class Driver:
         """Score the test patients, once, and draw a slice of each site."""
         try:
             return self._finish(previews)
-        except WorkerLost:
-            self._go_back()
+        except WorkerLost:  # scoring needs nothing that a site has learnt
+            self.ledger.close_round()
+            self.cohort.revive()
             return self._finish(previews)
 
     def _finish(self, previews: bool) -> Outcome:
@@ -166,17 +168,18 @@ class Driver:
         pictures = self.cohort.previews(everyone, self._current) if previews else []
         for p in pictures:
             self.ledger.add("previews", p.zero_filled.nbytes + p.reconstruction.nbytes + p.truth.nbytes)
+        zero_filled = self._zero_filled("test")
+        self.ledger.add("scores", SCORE_BYTES * sum(self._scored.values()))
         return Outcome(
             test={s.site: s.scores for s in test},
-            zero_filled=self._zero_filled("test"),
+            zero_filled=zero_filled,
             previews=pictures,
             ledger=self.ledger.close_round(),
         )
 
     def _zero_filled(self, split: Split) -> dict[str, Scores]:
         answers = self.cohort.zero_filled(self.roles.everyone, split)
-        for answer in answers:
-            self.ledger.add("scores", SCORE_BYTES * len(answer.per_volume))
+        self._scored[split] = sum(len(answer.per_volume) for answer in answers)
         return {answer.site: answer.scores for answer in answers}
 
     def _take_up(self, snapshot: Snapshot) -> None:

@@ -173,7 +173,8 @@ class Institution:
 
     def _training_batches(self, broadcast: Broadcast) -> Iterator[Batch]:
         """The first epoch's batches of this round."""
-        return self._site.train_batches(broadcast.round, 0, self._setting.train.batch_size)
+        batches = self._site.train_batches(broadcast.round, 0, self._setting.train.batch_size)
+        return self._workspace.cast(batches)
 
     def _latents(self, batch: Batch) -> Tensor:
         with self._workspace.forward_precision():
@@ -196,7 +197,7 @@ class Institution:
         truths: list[Tensor] = []
         images: list[Tensor] = []
         current = 0
-        for batch in self._site.eval_batches(split, EVAL_BATCH):
+        for batch in self._workspace.cast(self._site.eval_batches(split, EVAL_BATCH)):
             image = image_of(batch)
             for volume in torch.unique(batch.volume).tolist():
                 if volume != current:

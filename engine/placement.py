@@ -74,9 +74,8 @@ class Plan:
     def share(self, site: str) -> str:
         """A site's share in words."""
         worker = next(w for w in self.workers if site in w.sites)
-        if worker.gpu:
-            return f"{worker.gpu / len(worker.sites):.4g} GPU"
-        return "1 CPU" if len(worker.sites) == 1 else f"1/{len(worker.sites)} CPU"
+        amount, kind = (worker.gpu, "GPU") if worker.gpu else (worker.cpu, "CPU")
+        return f"{amount / len(worker.sites):.4g} {kind}"
 
 
 def plan(

@@ -34,6 +34,24 @@ def report_from_json(record: Mapping[str, Any]) -> RoundReport:
     )
 
 
+def encoded(value: Any) -> Any:
+    """A JSON value with every number that is not finite as a string."""
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return {key: encoded(item) for key, item in value.items()}
+    return [encoded(item) for item in value] if isinstance(value, list) else value
+
+
+def decoded(value: Any) -> Any:
+    """What `encoded` was given."""
+    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {key: decoded(item) for key, item in value.items()}
+    return [decoded(item) for item in value] if isinstance(value, list) else value
+
+
 def _site_to_json(site: SiteRound) -> Json:
     scores = site.scores
     return {

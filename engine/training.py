@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +27,7 @@ T = TypeVar("T")
 def seeded(seed: int, build: Callable[[], T]) -> T:
     """What `build` returns under torch's generator seeded so; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return build()
 
 
@@ -63,6 +63,11 @@ class Workspace:
         self.autocast = train.precision == "bf16"
         self.model = seeded(seed, model.build).to(self.device, self.dtype)
         self.weights = FlatWeights(self.model)
+
+    def cast(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches with what the network sees in its dtype."""
+        for batch in batches:
+            yield replace(batch, input=batch.input.to(self.dtype), target=batch.target.to(self.dtype))
 
     @contextmanager
     def forward_precision(self) -> Iterator[None]:
@@ -190,7 +195,7 @@ def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: Sta
     for epoch in range(local.config.local_epochs):
         local.epoch = epoch
         batches = site.train_batches(local.broadcast.round, epoch, local.config.batch_size)
-        for step, batch in enumerate(batches):
+        for step, batch in enumerate(local.workspace.cast(batches)):
             local.step = step
             local.scratch.clear()
             forward = local.forward(batch.input)

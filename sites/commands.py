@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import deque
@@ -16,10 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.console import LiveWatcher, PlainWatcher, Watcher, summary_view
-from engine.types import Preview, TrainingStopped
+from engine.types import Preview, TrainingStopped, WorkerLost
 from sites.config import RunConfig
 from sites.federation import federate, resolve
-from sites.run_directory import PICTURES, stored_config
+from sites.run_directory import PICTURES, read_rounds, stored_config
+from sites.run_reader import read_json, read_previews
 from sites.scenario import load_scenario
 from sites.scenario import scenarios as scenario_names
 from sites.settings import cli, parse_run
@@ -35,10 +35,10 @@ def guarded(command: Command, argv: Sequence[str], began: float) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, ConnectionError) as error:
         return _fail(2, str(error))
-    except TrainingStopped as error:
+    except (TrainingStopped, WorkerLost, OSError) as error:
         return _fail(1, str(error))
-    except KeyboardInterrupt:
-        return _fail(130, "interrupted; `run.py resume DIR` goes on from the last checkpoint")
+    except KeyboardInterrupt as interrupt:
+        return _fail(130, f"interrupted{interrupt}")
     return 0
 
 
@@ -101,31 +101,35 @@ def scenarios(argv: Sequence[str], _began: float) -> None:
 
 def _train(config: RunConfig, live: bool, began: float, extend: bool = False) -> None:
     watcher: Watcher = LiveWatcher() if live and sys.stdout.isatty() else PlainWatcher()
-    with watcher:
-        deque(federate(config, watcher, began=began, extend=extend), maxlen=0)
+    try:
+        with watcher:
+            deque(federate(config, watcher, began=began, extend=extend), maxlen=0)
+    except KeyboardInterrupt:
+        there = (Path(config.out) / "config.toml").exists()
+        raise KeyboardInterrupt(f"; run.py resume {config.out} goes on" if there else " before the start") from None
     _show(Path(config.out))
 
 
 def _show(directory: Path) -> None:
-    """The final table and the target's picture; the figures, if they are not drawn yet."""
-    summary_file = directory / "summary.json"
+    """The final table and the target's picture, or the rounds of an unfinished run."""
+    stored_config(directory)
     console = Console()
-    if not summary_file.exists():
-        stored_config(directory)
-        raise ValueError(f"{directory} holds an unfinished run; `run.py resume {directory}` goes on with it")
-    summary = json.loads(summary_file.read_text(encoding="utf-8"))
-    console.print(summary_view(summary, stored_preview(directory, summary["target"])))
+    summary = read_json(directory / "summary.json")
+    if summary:
+        console.print(summary_view(summary, stored_preview(directory, summary["target"])))
+    else:
+        for report in read_rounds(directory):
+            scores = ", ".join(f"{name} {site.scores.psnr:.2f} dB" for name, site in report.sites.items())
+            console.print(Text(f"round {report.round}: {scores}"))
+        console.print(Text(f"unfinished: run.py resume {directory} goes on"))
     console.print(Text(f"run directory: {directory}"))
 
 
 def stored_preview(directory: Path, site: str) -> Preview | None:
-    """One test slice of a site, if its pictures left it."""
-    from safetensors.numpy import load_file
-
-    file = directory / "previews.safetensors"
-    if not file.exists():
+    """One test slice of a site, if its pictures left it. Raises ValueError for a file that is damaged."""
+    stored = read_previews(directory)
+    if not stored:
         return None
-    stored = load_file(file)
     zero_filled, reconstruction, truth = (stored[f"{site}/{kind}"] for kind in PICTURES)
     return Preview(site=site, zero_filled=zero_filled, reconstruction=reconstruction, truth=truth)
 

@@ -166,7 +166,7 @@ class RunConfig:
     shift_every: int = 1
     """Measure the latent shift to the target every N rounds; 0: never."""
     checkpoint_every: int = 1
-    """Write a checkpoint every N rounds (and after the last)."""
+    """Write a checkpoint every N rounds (and after the last); a run that stops goes on from the latest."""
     keep_checkpoints: Keep = 2
     """How many checkpoints to keep: a number or all."""
     previews: bool = True

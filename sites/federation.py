@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from engine.cluster import gpu_count
 from engine.console import Watcher
@@ -86,10 +87,25 @@ def resolve(config: RunConfig) -> RunConfig:
         )
     if not config.target_trains and len(names) < 2:
         raise ValueError("target_trains is false and there is no other site to train; use more --sites")
-    if config.placement.device == "cuda" and not config.ray_address and not gpu_count():
-        raise ValueError("device is 'cuda' and this machine shows no GPU; take cpu, or auto")
-    out = config.out or str(new_directory(config))
-    return replace(config, institutions=tuple(sites), sites=len(names), target=target, out=out)
+    for site in sites:
+        if config.shift_every and site.val_patients * site.slices < 2:
+            raise ValueError(f"site {site.name!r}: one validation slice has no latent shift; take --shift-every 0")
+    return replace(
+        config,
+        institutions=tuple(sites),
+        sites=len(names),
+        target=target,
+        out=config.out or str(new_directory(config)),
+        placement=config.placement if config.ray_address else replace(config.placement, device=_device(config)),
+    )
+
+
+def _device(config: RunConfig) -> Literal["cpu", "cuda"]:
+    """What this machine has. Raises ValueError if a GPU is asked for and there is none to use."""
+    gpus = gpu_count()
+    if config.placement.device == "cuda" and not gpus:
+        raise ValueError("device is 'cuda' and there is no GPU that this torch can use; take cpu, or auto")
+    return "cuda" if gpus and config.placement.device != "cpu" else "cpu"
 
 
 def _with_sources(config: RunConfig, sources: Mapping[str, Source]) -> RunConfig:

@@ -86,7 +86,7 @@ def launch(
         anatomy = pool.submit((load_maps if here else load_maps_apart) if simulated else _no_maps)
         if here:
             phase("starting in this process")
-            device = "cuda" if gpu_count() and config.placement.device != "cpu" else "cpu"
+            device = config.placement.device
             placed = Placed(device, f"{device}, one process")
             yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
             return

@@ -43,8 +43,9 @@ def column_mask(
 def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_fraction: float) -> int:
     """Number of fully sampled central columns.
 
-    Raises ValueError if the kind is unknown, acceleration is not in 1 … columns, center_fraction is not in 0 … 1, or
-    the centre alone leaves no columns for a kind that must meet the acceleration.
+    A centre larger than columns / acceleration measures more than asked for, as in fastMRI. Raises ValueError if the
+    kind is unknown, acceleration is not in 1 … columns, center_fraction is not in 0 … 1, or the centre leaves an
+    equispaced_fraction mask no column to space.
     """
     if kind not in get_args(MaskKind):
         raise ValueError(f"mask {kind!r} is unknown; choose one of {', '.join(get_args(MaskKind))}")
@@ -56,14 +57,8 @@ def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_
     if acceleration == 1:
         return low
     if kind == "magic_fraction":
-        target = round(columns / acceleration)
-        low = max(min(low, target), 1)
-        full = low == target
-    else:
-        full = (kind == "random" and low * acceleration > columns) or (
-            kind == "equispaced_fraction" and low * acceleration >= columns
-        )
-    if full:
+        low = max(min(low, round(columns / acceleration)), 1)
+    if kind == "equispaced_fraction" and low * acceleration >= columns:
         raise ValueError(
             f"center_fraction {center_fraction} measures {low} of {columns} columns, which leaves none for "
             f"mask {kind!r} at acceleration {acceleration}; take a fraction below {1 / acceleration:.2g}"
@@ -75,7 +70,7 @@ def _outer_columns(kind: MaskKind, columns: int, acceleration: int, low: int, ra
     """The columns beside the centre; `random` advances as fastMRI's does."""
     match kind:
         case "random":
-            return random.uniform(size=columns) < (columns / acceleration - low) / (columns - low)
+            return random.uniform(size=columns) < (columns / acceleration - low) / max(columns - low, 1)
         case "equispaced":
             mask = np.zeros(columns, dtype=bool)
             mask[random.randint(acceleration) :: acceleration] = True
@@ -89,7 +84,7 @@ def _outer_columns(kind: MaskKind, columns: int, acceleration: int, low: int, ra
         case "magic":
             return _magic(columns, acceleration, random.randint(acceleration))
         case "magic_fraction":
-            spacing = round(columns / (round(columns / acceleration) - low))
+            spacing = round(columns / max(round(columns / acceleration) - low, 1))
             return _magic(columns, spacing, random.randint(spacing))
         case _:
             assert_never(kind)

@@ -21,7 +21,7 @@ from engine import checkpoint
 from engine.checkpoint import write_atomically
 from engine.driver import Snapshot
 from engine.ledger import total
-from engine.records import report_from_json, report_to_json
+from engine.records import encoded, report_from_json, report_to_json
 from engine.types import Preview, RoundReport
 from engine.weights import Layout
 from sites.config import RunConfig, difference, flat, identity
@@ -76,7 +76,8 @@ class RunDirectory:
             pictures = {f"{p.site}/{kind}": getattr(p, kind) for p in previews for kind in PICTURES}
             write_atomically(self.path / "previews.safetensors", save(pictures))
         complete = dict(summary) | {"ledger": total([r.ledger for r in self.reports] + [summary["ledger"]])}
-        write_atomically(self.path / "summary.json", (json.dumps(complete, indent=2) + "\n").encode())
+        text = json.dumps(encoded(complete), indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / "summary.json", text.encode())
         return complete
 
 
@@ -118,7 +119,14 @@ def _take_up(path: Path, config: RunConfig, extend: bool) -> RunDirectory:
     done = snapshot.server.round if snapshot else 0
     if done > config.rounds:
         raise ValueError(f"{path} has done {done} rounds already; --rounds {config.rounds} cannot take them back")
-    return RunDirectory(path, config, read_rounds(path)[:done], snapshot)
+    reports = read_rounds(path)[:done]
+    if [report.round for report in reports] != list(range(1, done + 1)):
+        missing = min(set(range(1, done + 1)) - {report.round for report in reports})
+        raise ValueError(
+            f"{path / 'rounds.jsonl'} lacks round {missing} although {checkpoints[-1].name} has done {done}; "
+            "restore the file, or start anew with another --out"
+        )
+    return RunDirectory(path, config, reports, snapshot)
 
 
 def stored_config(path: Path) -> RunConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -60,7 +59,7 @@ def summary(
 ) -> dict[str, Any]:
     """summary.json. clock: seconds at the first round's start, at each round's end of this session, and at the end."""
     assert run.snapshot is not None
-    rounds = [after - before for before, after in itertools.pairwise(clock[:-1])]
+    rounds = [sum(report.seconds.values()) for report in run.reports]
     return {
         "algorithm": config.algorithm_name,
         "scenario": config.scenario,
@@ -70,8 +69,8 @@ def summary(
         "weights_sha256": sha256(run.snapshot.server.weights),
         "seconds": {
             "startup": round(clock[0], 3),
-            "first_round": round(clock[1], 3),
-            "median_round": round(statistics.median(rounds), 3) if rounds else 0.0,
+            "first_round": round(clock[1], 3) if len(clock) > 2 else None,
+            "median_round": round(statistics.median(rounds), 3),
             "total": round(clock[-1], 3),
         },
         "sites": [

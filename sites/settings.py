@@ -7,7 +7,7 @@ import io
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,6 +15,8 @@ import tyro
 
 from engine.algorithms import ALGORITHMS, FlMrcm
 from engine.cluster import gpu_count
+from engine.config import ModelConfig, TrainConfig
+from engine.placement import Placement
 from sites.config import Preset, RunConfig
 from sites.scenario import parse_sites
 
@@ -44,14 +46,23 @@ class RunCommand:
     run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 
+BOOLEANS = {
+    item.name.replace("_", "-")
+    for kind in (RunCommand, RunConfig, ModelConfig, TrainConfig, Placement, *ALGORITHMS.values())
+    for item in fields(kind)
+    if item.type == "bool"
+}
+
+
 def parse_run(argv: Sequence[str]) -> RunCommand:
     """The command line of `run`. Raises ValueError, in one line, for what cannot be understood.
 
     Three passes: which file, then which algorithm and preset (they decide what other options exist), then all.
     """
-    argv = _booleans(argv)
     file = _option(argv, "config", "")
     stored, sites = _file_options(Path(file)) if file else ([], ())
+    if sites and _option(argv, "scenario", ""):
+        raise ValueError(f"{file} brings its own [[site]] tables; give --scenario, or such a file, not both")
     if stored:
         _parse(stored, sites, where=file)
     return _parse([*stored, *argv], sites)
@@ -78,7 +89,7 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
     arguments: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(errors):
-            parsed: T = tyro.cli(kind, args=list(options), prog=f"run.py {command}", **arguments)
+            parsed: T = tyro.cli(kind, args=_booleans(options), prog=f"run.py {command}", **arguments)
             return parsed
     except SystemExit as end:
         if not end.code:
@@ -146,9 +157,9 @@ def _booleans(argv: Sequence[str]) -> list[str]:
     result: list[str] = []
     for argument in argv:
         flag, equals, value = argument.partition("=")
-        if equals and flag.startswith("--") and value in ("true", "false"):
+        if equals and flag.removeprefix("--") in BOOLEANS and value in ("true", "false"):
             result.append(flag if value == "true" else f"--no-{flag[2:]}")
-        elif argument in ("true", "false") and result and result[-1].startswith("--"):
+        elif argument in ("true", "false") and result and result[-1].removeprefix("--") in BOOLEANS:
             result[-1] = result[-1] if argument == "true" else f"--no-{result[-1][2:]}"
         else:
             result.append(argument)

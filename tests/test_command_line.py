@@ -32,6 +32,10 @@ test_patients = 1
 slices = 4
 center_fraction = 0.2
 """
+THIN = """name = "thin"
+summary = "One validation slice."
+site = [{name = "anna", val_patients = 1, slices = 1}, {name = "berta"}]
+"""
 SMALL = ["--channels", "2", "--pool-layers", "2", "--matrix", "16", "--batch-size", "4", "--preset", "demo"]
 
 
@@ -200,6 +204,7 @@ BAD = {
     "missing configuration": (["--config", "nowhere.toml"], "nowhere.toml"),
     "matrix too small for the network": (["--matrix", "16"], "matrix"),
     "no GPU": (["--device", "cuda", "--workers", "0"], "cuda"),
+    "one slice and a latent shift": (["--scenario", "thin.toml"], "shift"),
     "unknown command": (["train"], "train"),
     "resume of nothing": (["resume", "nowhere"], "nowhere"),
     "show of nothing": (["show", "nowhere"], "nowhere"),
@@ -216,7 +221,10 @@ def test_bad_input_is_one_helpful_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "thin.toml" in arguments:
+        (tmp_path / "thin.toml").write_text(THIN)
     assert run.main(arguments) == 2
+    (tmp_path / "thin.toml").unlink(missing_ok=True)
     printed = capsys.readouterr()
     assert len(printed.err.strip().splitlines()) == 1, printed.err
     assert named.lower() in printed.err.lower()
@@ -270,6 +278,39 @@ def test_another_run_in_the_directory_is_refused(
     capsys.readouterr()
     assert run.main([*map(str, small(tiny, out, "--rounds", 1, "--workers", 0, "--lr", 0.5))]) == 2
     assert "lr (stored 0.002, asked 0.5)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
+def test_every_precision_trains(precision: str, tiny: Path, tmp_path: Path) -> None:
+    options = small(tiny, tmp_path / "out", "--rounds", 1, "--workers", 0, "--precision", precision)
+    assert run.main([*map(str, options)]) == 0
+
+
+def test_a_run_directory_that_was_meddled_with(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run.main([*map(str, small(tiny, out, "--rounds", 2, "--workers", 0))]) == 0
+
+    def refused(*arguments: object) -> str:
+        capsys.readouterr()
+        assert run.main([*map(str, arguments)]) == 2
+        error = capsys.readouterr().err
+        assert len(error.strip().splitlines()) == 1, error
+        return error
+
+    assert "not both" in refused("--config", out / "config.toml", "--scenario", "cvpr21")
+    lines = (out / "rounds.jsonl").read_text()
+    (out / "rounds.jsonl").write_text(lines.splitlines()[0] + "\n")
+    assert "lacks round 2" in refused("resume", out, "--rounds", 3)
+    (out / "rounds.jsonl").write_text(lines)
+    summary_text = (out / "summary.json").read_text()
+    (out / "summary.json").write_text("{")
+    assert "summary.json is damaged" in refused("show", out)
+    (out / "summary.json").unlink()
+    assert run.main(["show", str(out)]) == 0
+    assert "unfinished" in capsys.readouterr().out
+    (out / "summary.json").write_text(summary_text)
+    (out / "previews.safetensors").write_bytes(b"not a safetensors file")
+    assert "previews.safetensors is damaged" in refused("show", out)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["resume", "--help"], ["show", "--help"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -29,7 +30,7 @@ class FlMrcm(Algorithm):
     alignment_weight: float = 0.01
     """Weight of the adversarial loss beside the reconstruction loss (1 in the paper); 0: observe, do not align."""
     alignment_warmup: int = 0
-    """Rounds over which the weight rises linearly from 0 to its full value."""
+    """Rounds before the full weight: with N it rises linearly from 1 / (N + 1) of it in the first round."""
     identifier_lr: float = 1e-3
     """Learning rate of the domain identifiers; their optimiser is the network's kind, its state always kept."""
     identifier_steps: int = 1
@@ -40,13 +41,16 @@ class FlMrcm(Algorithm):
     """What of the target reaches the sources: its latents, or its raw images as in the authors' code (parity)."""
 
     def __post_init__(self) -> None:
-        for name in ("alignment_weight", "alignment_warmup"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 0")
-        if not self.identifier_lr > 0:
-            raise ValueError(f"identifier_lr = {self.identifier_lr}: must be positive")
-        if self.identifier_steps < 1:
-            raise ValueError(f"identifier_steps = {self.identifier_steps}: must be at least 1")
+        """Raises ValueError, in one line, for a value that means nothing."""
+        checks = (
+            ("alignment_weight", 0 <= self.alignment_weight < math.inf, "at least 0"),
+            ("alignment_warmup", self.alignment_warmup >= 0, "at least 0"),
+            ("identifier_lr", 0 < self.identifier_lr < math.inf, "above 0"),
+            ("identifier_steps", self.identifier_steps >= 1, "at least 1"),
+        )
+        for name, valid, allowed in checks:
+            if not valid:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
 
     def weight(self, round: int) -> float:
         """The alignment weight of a round counted from 0."""

@@ -88,6 +88,8 @@ def test_a_killed_worker_changes_nothing(local: tuple[list[RoundReport], Snapsho
     assert [r.round for r, _ in items] == [1, 2, 3]
     assert np.array_equal(items[-1][1].server.weights, local[1].server.weights)
     assert [r.sites for r, _ in items] == [r.sites for r in local[0]]
+    without_state = [{kind: b for kind, b in r.ledger.items() if kind != "state"} for r in (*local[0],)]
+    assert [{kind: b for kind, b in r.ledger.items() if kind != "state"} for r, _ in items] == without_state
 
 
 class Suicidal:

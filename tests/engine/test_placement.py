@@ -179,7 +179,7 @@ def test_workers_bound_how_many_compute(workers: int, gpus: int) -> None:
 
 def test_shares_in_words() -> None:
     assert plan(named(2), Machine(cpus=2), Placement()).share("site-01") == "1 CPU"
-    assert plan(named(8), Machine(cpus=2), Placement()).share("site-01") == "1/4 CPU"
+    assert plan(named(8), Machine(cpus=2), Placement()).share("site-01") == "0.25 CPU"
     assert plan(named(4), Machine(cpus=2, gpus=1), Placement(sites_per_worker=2)).share("site-01") == "0.25 GPU"
 
 

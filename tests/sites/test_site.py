@@ -134,4 +134,4 @@ def test_refuses_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="site 'a' has slices of"):
         Site(CONFIG, NoiseSource(widths=(32, 32, 32, 30, 30, 30)), 0)
     with pytest.raises(ValueError, match=r"site 'a': center_fraction 0\.5 measures 16 of 32 columns"):
-        Site(replace(CONFIG, center_fraction=0.5), NoiseSource(), 0)
+        Site(replace(CONFIG, mask="equispaced_fraction", center_fraction=0.5), NoiseSource(), 0)
