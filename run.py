@@ -10,14 +10,14 @@ BEGAN = time.perf_counter()
 COMMANDS = """\
 usage: run.py [COMMAND] [OPTIONS]
 
-Simulate federated learning of MR-image reconstruction across shifted institutions.
+Simulate federated learning of MR-image reconstruction across institutions.
 
   run        train one federation, live (the default: `run.py --sites 4`)
   resume     go on with a run that was interrupted; `--rounds N` extends it
   show       what a run directory holds, drawn again
   scenarios  list and explain the named scenarios
 
-`run.py COMMAND --help` explains a command and its options; `run.py --help` this and those of run.
+`run.py COMMAND --help` explains a command; `run.py --help` this and run.
 """
 
 

@@ -52,7 +52,7 @@ class RemoteDriver:
     def close(self) -> None:
         """Free the actors and what they hold."""
         with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self._actor.close.remote(), timeout=10)
+            ray.get(self._actor.close.remote(), timeout=2)  # it may be in the middle of a round
         ray.kill(self._actor)
 
 

@@ -22,10 +22,10 @@ WIDEST = 160  # columns of the pictures
 
 def summary_view(summary: Mapping[str, Any], preview: Preview | None) -> RenderableType:
     """summary: the content of `summary.json`; preview: one slice of the target."""
-    parts: list[RenderableType] = [Text(), Scores(summary), Text(), facts_table(summary)]
-    if preview is not None:
-        parts += [Text(), Text(f" one slice of {preview.site}", "bright_black"), pictures(preview, WIDEST)]
-    return Group(*parts)
+    parts: list[RenderableType] = [Text()]
+    if preview is not None:  # first: on a small terminal the table must stay in sight
+        parts += [Text(f" one slice of {preview.site}", "bright_black"), pictures(preview, WIDEST), Text()]
+    return Group(*parts, Scores(summary), Text(), facts_table(summary))
 
 
 def pictures(preview: Preview, width: int) -> HalfBlocks:
@@ -96,11 +96,11 @@ def facts_table(summary: Mapping[str, Any]) -> Table:
     """What crossed, how long it took, which weights came out."""
     seconds = summary["seconds"]
     crossed = ", ".join(f"{kind} {byte_size(count)}" for kind, count in summary["ledger"].items())
-    took = (
-        f"{clock_time(seconds['total'])}: start-up {seconds['startup']:.1f} s, "
-        f"first round {seconds['first_round']:.1f} s, then {seconds['median_round']:.2f} s a round"
-    )
-    facts = [("crossed", crossed), ("took", took)]
+    first = seconds["first_round"]  # None if the last session had no round left to do
+    took = [f"{clock_time(seconds['total'])}: start-up {seconds['startup']:.1f} s"]
+    took += [] if first is None else [f"first round done at {first:.1f} s"]
+    took += [f"{seconds['median_round']:.2f} s a round"]
+    facts = [("crossed", crossed), ("took", ", ".join(took))]
     facts.append(("weights", f"sha256 {summary['weights_sha256'][:12]}, seed {summary['seed']}"))
     table = Table.grid(padding=(0, 2, 0, 1))
     for label, text in facts:

@@ -20,7 +20,7 @@ from sites.config import RunConfig
 from sites.federation import federate, resolve
 from sites.run_directory import PICTURES, read_rounds, stored_config
 from sites.run_reader import read_json, read_previews
-from sites.scenario import load_scenario
+from sites.scenario import load_scenario, scenario_file
 from sites.scenario import scenarios as scenario_names
 from sites.settings import cli, parse_run
 
@@ -94,7 +94,7 @@ def scenarios(argv: Sequence[str], _began: float) -> None:
     console = Console()
     for name in scenario_names():
         scenario = load_scenario(name)
-        console.print(Text(name, style="bold"), Text(scenario.summary), sep="\n")
+        console.print(Text(name, style="bold"), Text(scenario.summary), Text(f"  {scenario_file(name)}"), sep="\n")
         for site in scenario.sites:
             console.print(f"  {site.name:<10} {site.description}; {site.mask} x{site.acceleration}", highlight=False)
 
@@ -104,7 +104,7 @@ def _train(config: RunConfig, live: bool, began: float, extend: bool = False) ->
     try:
         with watcher:
             deque(federate(config, watcher, began=began, extend=extend), maxlen=0)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):  # the second: whoever read our output is gone
         there = (Path(config.out) / "config.toml").exists()
         raise KeyboardInterrupt(f"; run.py resume {config.out} goes on" if there else " before the start") from None
     _show(Path(config.out))

@@ -54,13 +54,18 @@ def federate(
         clock = [time.perf_counter() - began]
         if watcher:
             watcher.start(header(config, run, placed), site_infos(config, facts, placed), run.reports)
-        for report, snapshot in driver.run(config.rounds, config.checkpoint_every):
-            run.append(report, snapshot)
-            del snapshot
-            clock.append(time.perf_counter() - began)
-            if watcher:
-                watcher.update(report)
-            yield report
+        phase("training")
+        try:
+            for report, snapshot in driver.run(config.rounds, config.checkpoint_every):
+                run.append(report, snapshot)
+                del snapshot
+                clock.append(time.perf_counter() - began)
+                if watcher:
+                    watcher.update(report)
+                yield report
+        except KeyboardInterrupt:
+            phase("stopping")
+            raise
         phase("scoring the test patients")
         outcome = driver.finish(config.previews)
         clock.append(time.perf_counter() - began)

@@ -135,7 +135,7 @@ def stored_config(path: Path) -> RunConfig:
 
     file = path / "config.toml"
     if not file.exists():
-        raise ValueError(f"{path} holds no run (there is no config.toml); name a run directory, or a new --out")
+        raise ValueError(f"{path} holds no run (there is no config.toml); name a run directory")
     return read_config(file)
 
 

@@ -36,7 +36,12 @@ def load_scenario(name: str) -> Scenario:
     if name not in scenarios():
         hint = _closest(name, scenarios()) or f"choose one of {', '.join(scenarios())}, or give a .toml file"
         raise ValueError(f"scenario {name!r} is unknown; {hint}")
-    return read_scenario(_DIRECTORY / f"{name}.toml")
+    return read_scenario(scenario_file(name))
+
+
+def scenario_file(name: str) -> Path:
+    """Where a named scenario is written down."""
+    return _DIRECTORY / f"{name}.toml"
 
 
 def read_scenario(path: Path) -> Scenario:

@@ -31,8 +31,8 @@ else:
 class RunCommand:
     """Train one federation of simulated institutions and watch it live.
 
-    The institutions are real anatomy (ICBM152) scanned by simulated scanners. Results go to a run directory: scores
-    of every round, checkpoints, the trained network, figures.
+    The institutions are real anatomy (ICBM152) scanned by simulated scanners.
+    Results go to a run directory: scores, checkpoints, the network, figures.
     """
 
     config: str = ""
@@ -40,7 +40,8 @@ class RunCommand:
     preset: Preset | Literal["auto"] = "auto"
     """demo: minutes on a CPU; paper: Guo et al.'s sizes; auto: paper if there is a GPU, demo otherwise."""
     algorithm: AlgorithmName = "fl-mrcm"
-    """fl-mr: federated averaging; fl-mrcm: with latent features aligned to the target's. Each has its own options."""
+    """fl-mr: federated averaging; fl-mrcm: with latent features aligned to the target's. Each has options of its own:
+    `run.py --algorithm fl-mr --help` shows them."""
     live: bool = True
     """The live console; plain lines otherwise, and wherever the output is not a terminal."""
     run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
@@ -94,8 +95,18 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
     except SystemExit as end:
         if not end.code:
             raise
-        message = _one_line(errors.getvalue())
+        message = _one_line(errors.getvalue()) + _owner(options)
         raise ValueError(f"{where}: {message}" if where else f"{message}; see run.py {command} --help") from None
+
+
+def _owner(options: Sequence[str]) -> str:
+    """Whose an option is that the chosen algorithm does not have."""
+    chosen = {item.name for item in fields(ALGORITHMS.get(_option(options, "algorithm", "fl-mrcm"), FlMrcm))}
+    for name, kind in ALGORITHMS.items():
+        others = {f"--{item.name.replace('_', '-')}" for item in fields(kind) if item.name not in chosen}
+        if others & set(options):
+            return f"; {min(others & set(options))} belongs to --algorithm {name}"
+    return ""
 
 
 def _one_line(box: str) -> str:
