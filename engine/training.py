@@ -213,7 +213,7 @@ def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: Sta
 
 def _check_finite(local: LocalTraining) -> None:
     loss = local.metrics().get("loss", 0.0)
-    if not (math.isfinite(loss) and math.isfinite(float(local.weights.values.abs().max()))):
+    if not (math.isfinite(loss) and math.isfinite(float(local.weights.values.sum()))):
         raise TrainingStopped(
             f"site {local.site}, round {local.broadcast.round + 1}: the update is not finite (loss {loss}); "
             f"try a smaller lr (now {local.config.lr})"

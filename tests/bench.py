@@ -25,6 +25,7 @@ import numpy as np
 from tests.arrays import random_arrays
 
 SITES = [f"site_{k}" for k in range(4)]
+COLD_STARTS = 3
 BLOCK = 10  # empty rounds timed together: the engine streams its rounds, asking for each is not its way
 SLICES, SIZE, BATCH, EVALUATED = 32, 64, 8, 8
 LR = 1e-3
@@ -58,6 +59,9 @@ def main() -> int:
 def _compare(arrays: Path, channels: int, rounds: int, algorithm: str) -> None:
     print(f"\n{algorithm}, U-Net of {channels} channels, {len(SITES)} sites x {SLICES} slices of {SIZE}x{SIZE}")
     print(f"{'':<28}{'plain loop':>12}{'engine':>12}{'ratio':>9}")
+    kinds = ("loop", "engine")
+    cold = [[cold_start(kind, arrays, channels, algorithm) for kind in kinds] for _ in range(COLD_STARTS)]
+    _line("first round's end, s", *map(statistics.median, zip(*cold, strict=True)))
     with (
         Contender("loop", arrays, channels, algorithm) as loop,
         Contender("engine", arrays, channels, algorithm) as engine,
@@ -67,7 +71,6 @@ def _compare(arrays: Path, channels: int, rounds: int, algorithm: str) -> None:
         ratios = sorted(e / p for p, e in pairs)
         spread = f"{ratios[0]:.3f} .. {statistics.median(ratios):.3f} .. {ratios[-1]:.3f}"
         print(f"{'  ratio pair by pair':<28}{spread:>33}")
-        _line("first round's end, s", loop.first, engine.first)
         _line("peak memory (PSS), MB", loop.peak / 1e6, engine.peak / 1e6)
     with (
         Contender("loop", arrays, channels, algorithm, empty=True) as loop,
@@ -81,20 +84,30 @@ def _line(name: str, loop: float, engine: float) -> None:
     print(f"{name:<28}{loop:>12.4g}{engine:>12.4g}{engine / loop:>9.3f}", flush=True)
 
 
+def cold_start(kind: str, arrays: Path, channels: int, algorithm: str) -> float:
+    """Seconds from a contender's start, alone, to its first round's end."""
+    answer = subprocess.run(
+        _command(kind, arrays, channels, algorithm), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    return float(json.loads(answer.stdout))
+
+
+def _command(kind: str, arrays: Path, channels: int, algorithm: str) -> list[str]:
+    options = ["--contender", kind, "--arrays", str(arrays), "--channels", str(channels), "--algorithm", algorithm]
+    return [sys.executable, "-m", "tests.bench", *options]
+
+
 class Contender:
     """A contender in a process of its own, asked for one round at a time; its memory is watched meanwhile."""
 
     def __init__(self, kind: str, arrays: Path, channels: int, algorithm: str, empty: bool = False) -> None:
-        options = ["--contender", kind, "--arrays", str(arrays), "--channels", str(channels), "--algorithm", algorithm]
-        command = [sys.executable, "-m", "tests.bench", *options, *(["--empty"] if empty else [])]
+        command = [*_command(kind, arrays, channels, algorithm), *(["--empty"] if empty else [])]
         self.peak = 0
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._done = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
-        began = time.perf_counter()
-        self._answer()
-        self.first = time.perf_counter() - began
+        self._answer()  # its first round is done
 
     def __enter__(self) -> Contender:
         return self

@@ -27,7 +27,7 @@ def main(run_dir: Path, out: Path) -> None:
             role=site["role"],
             description=described[site["name"]],
             train_slices=site["train_slices"],
-            share="1/2 CPU",
+            share="0.5 CPU",
             zero_filled=Scores(**site["zero_filled_validation"]),
         )
         for site in summary["sites"]
