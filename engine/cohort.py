@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from engine.placement import Plan
 from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split, TrainingStopped, WorkerLost
@@ -116,6 +119,11 @@ class LocalCohort(Cohort):
         except torch.OutOfMemoryError as error:
             mend = "take a smaller --batch-size, or a larger --gpus-per-site"
             raise TrainingStopped(f"{', '.join(names)}: the share of the GPU's memory is used up; {mend}") from error
+
+    def train(self, names: Sequence[str], broadcast: Broadcast) -> list[SiteUpdate]:
+        """Local training at each; the weights are copied before the next site takes its turn in the network."""
+        updates = (self.call("train", [name], broadcast)[0] for name in names)
+        return [replace(update, weights=np.array(update.weights)) for update in updates]
 
     def initial_weights(self) -> tuple[Array, Layout]:
         return self._initial, self._workspace.weights.layout

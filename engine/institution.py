@@ -47,13 +47,16 @@ class Institution:
         return self._site.slices("train")
 
     def train(self, broadcast: Broadcast) -> SiteUpdate:
-        """Local training from the broadcast weights. Raises TrainingStopped."""
+        """Local training from the broadcast weights. Raises TrainingStopped.
+
+        The update's weights are good until the next call of any site of this process: Ray has copied them by then.
+        """
         started = time.perf_counter()
         local = self._start(broadcast)
         samples = train(local, self._site, self._setting.algorithm, self._moments)
         return SiteUpdate(
             site=self.name,
-            weights=local.weights.dump(),
+            weights=local.weights.view(),
             samples=samples,
             steps=local.steps,
             metrics=local.metrics(),

@@ -83,6 +83,11 @@ class FlatWeights:
         else:
             self.values.copy_(torch.tensor(buffer))
 
+    def view(self) -> Array:
+        """[P] as it is now: on a CPU the weights themselves, good until the next step or load."""
+        buffer: Array = self.values.cpu().numpy()
+        return buffer
+
     def dump(self) -> Array:
         """A copy [P] that outlives the next step."""
         return np.array(self.values.cpu().numpy())
