@@ -18,7 +18,7 @@ from pathlib import Path
 from engine.placement import Machine
 
 PREFIX = "fedmr-"  # the temporary directory is short: Ray's socket paths may have 107 characters
-OBJECT_STORE_BYTES = 2 * 2**30  # a limit: memory is taken as objects are written
+OBJECT_STORE_BYTES = 512 * 2**20  # small: memory that was touched before is quicker than fresh
 
 DRIVER = 1  # Ray keeps a process ready for every CPU it is told of; this one is the driver's
 
@@ -38,7 +38,9 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @contextlib.contextmanager
-def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machine]:
+def cluster(
+    address: str = "", machine: Machine | None = None, store_bytes: int = OBJECT_STORE_BYTES
+) -> Iterator[Machine]:
     """Start Ray on this machine, or join the one at `address`; yields what there is to place on.
 
     machine: cores and GPUs to use in place of all there are (Ray's are logical: tests need not have them).
@@ -57,7 +59,7 @@ def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machi
             if address:
                 ray.init(address=address, log_to_driver=False, configure_logging=False)
             else:
-                _init(machine or Machine(cpu_count(), gpu_count()), temporary)
+                _init(machine or Machine(cpu_count(), gpu_count()), temporary, store_bytes)
             resources = ray.cluster_resources()
             found = Machine(cpus=int(resources.get("CPU", 1)), gpus=int(resources.get("GPU", 0)))
             yield found if address else replace(found, cpus=found.cpus - DRIVER)
@@ -65,7 +67,7 @@ def cluster(address: str = "", machine: Machine | None = None) -> Iterator[Machi
             ray.shutdown()
 
 
-def _init(machine: Machine, temporary: str) -> None:
+def _init(machine: Machine, temporary: str, store_bytes: int) -> None:
     """Start Ray with a process ready for each core and one for the driver."""
     import ray
 
@@ -74,7 +76,7 @@ def _init(machine: Machine, temporary: str) -> None:
             num_cpus=machine.cpus + DRIVER,
             num_gpus=machine.gpus,
             include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
+            object_store_memory=store_bytes,
             _temp_dir=temporary,
             log_to_driver=False,
             configure_logging=False,

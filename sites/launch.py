@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.cluster import cluster, cpu_count, gpu_count
+from engine.cluster import OBJECT_STORE_BYTES, cluster, cpu_count, gpu_count
 from engine.cohort import SiteFactory
 from engine.config import Setting
 from engine.driver import Driver, Facts, Roles, Snapshot
@@ -93,7 +93,7 @@ def launch(
         phase("starting Ray")
         # one's own machine is planned before Ray starts: what cannot be placed is refused at once
         own = None if config.ray_address else _place(config, Machine(cpu_count(), gpu_count()))
-        with cluster(config.ray_address, own.machine if own else None) as machine:
+        with cluster(config.ray_address, own.machine if own else None, _store_bytes(config)) as machine:
             from engine.remote import RemoteDriver
 
             placed = own or _place(config, machine)
@@ -113,6 +113,12 @@ def _place(config: RunConfig, machine: Machine) -> Placed:
     what = f"{machine.gpus} GPU(s)" if device == "cuda" else f"{machine.cpus} CPU core(s)"
     used = Machine(math.ceil(sum(worker.cpu for worker in placed.workers)), machine.gpus)
     return Placed(device, f"{what}, {len(placed.workers)} worker(s)", placed, used)
+
+
+def _store_bytes(config: RunConfig) -> int:
+    """Room for each site's update and two generations of its state; the paper's U-Net has 7.8 million weights."""
+    weights = 4 * 7.8e6 * (config.model.channels / 32) ** 2 * 4.0 ** (config.model.pool_layers - 4)
+    return max(OBJECT_STORE_BYTES, int(8 * len(config.institutions) * weights))
 
 
 def _setting(config: RunConfig, device: str) -> Setting:
