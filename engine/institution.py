@@ -68,7 +68,7 @@ class Institution:
     def encode(self, broadcast: Broadcast) -> Array:
         """[N, D] pooled latents of its training slices, freshly masked, under the broadcast encoder."""
         self._load(broadcast, training=False)
-        return _join([self._latents(batch) for batch in self._training_batches(broadcast)])
+        return _join([self._workspace.encode(batch.input) for batch in self._training_batches(broadcast)])
 
     @torch.no_grad()
     def raw(self, broadcast: Broadcast) -> Array:
@@ -178,11 +178,6 @@ class Institution:
         """The first epoch's batches of this round."""
         batches = self._site.train_batches(broadcast.round, 0, self._setting.train.batch_size)
         return self._workspace.cast(batches)
-
-    def _latents(self, batch: Batch) -> Tensor:
-        with self._workspace.forward_precision():
-            z, _ = self._workspace.model.encode(batch.input)
-        return pool_latents(z).to(self._workspace.dtype)
 
     def _reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The bottleneck, and the reconstruction [B, H, W] in the scanner's units."""

@@ -69,6 +69,12 @@ class Workspace:
         for batch in batches:
             yield replace(batch, input=batch.input.to(self.dtype), target=batch.target.to(self.dtype))
 
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] -> pooled latents [B, D] of the network as it is."""
+        with self.forward_precision():
+            z, _ = self.model.encode(images)
+        return pool_latents(z).to(self.dtype)
+
     @contextmanager
     def forward_precision(self) -> Iterator[None]:
         """Autocast to bfloat16 if the run asks for it."""
@@ -134,9 +140,7 @@ class LocalTraining:
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] -> pooled latents [B, D] of the local encoder, with gradients."""
-        with self.workspace.forward_precision():
-            z, _ = self.model.encode(images)
-        return pool_latents(z).to(self.workspace.dtype)
+        return self.workspace.encode(images)
 
     def forward(self, images: Tensor) -> Forward:
         """[B, 1, H, W] -> latents and output of the local network."""
