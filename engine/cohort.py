@@ -34,8 +34,8 @@ class Cohort(ABC):
         """Call a method of the named institutions."""
 
     @abstractmethod
-    def initial_weights(self) -> tuple[Array, Layout]:
-        """The seeded initial network, [P], and its layout."""
+    def initial_weights(self) -> tuple[Array, Layout, Layout]:
+        """The shared weights of the seeded initial network, [P], their layout, and that of the weights kept back."""
 
     def slices(self, names: Sequence[str]) -> list[int]:
         """Training slices of each."""
@@ -45,10 +45,13 @@ class Cohort(ABC):
         """Local training at each."""
         return self.call("train", names, broadcast)
 
-    def encode(self, name: str, broadcast: Broadcast) -> Array:
-        """One site's pooled training latents [N, D]."""
-        latents: Array = self.call("encode", [name], broadcast)[0]
-        return latents
+    def encode(self, names: Sequence[str], broadcast: Broadcast) -> list[Array]:
+        """Pooled training latents [N, D] of each."""
+        return self.call("encode", names, broadcast)
+
+    def private(self, names: Sequence[str]) -> list[Array]:
+        """The weights each keeps for itself, [R]."""
+        return self.call("private", names)
 
     def raw(self, name: str, broadcast: Broadcast) -> Array:
         """One site's network inputs [N, 1, H, W] themselves; parity only."""
@@ -99,7 +102,7 @@ class LocalCohort(Cohort):
             torch.use_deterministic_algorithms(True, warn_only=True)
         self._setting = setting
         seed = torch_seed(setting.seed, "model")
-        self._workspace = Workspace(setting.model, setting.train, setting.device, seed)
+        self._workspace = Workspace(setting.model, setting.train, setting.algorithm, setting.device, seed)
         self._initial = self._workspace.weights.dump()
         self._institutions: dict[str, Institution] = {}
 
@@ -125,8 +128,8 @@ class LocalCohort(Cohort):
         updates = (self.call("train", [name], broadcast)[0] for name in names)
         return [replace(update, weights=np.array(update.weights)) for update in updates]
 
-    def initial_weights(self) -> tuple[Array, Layout]:
-        return self._initial, self._workspace.weights.layout
+    def initial_weights(self) -> tuple[Array, Layout, Layout]:
+        return self._initial, self._workspace.weights.layout, self._workspace.weights.private_layout
 
 
 class RayCohort(Cohort):
@@ -175,8 +178,8 @@ class RayCohort(Cohort):
         self.state_references = {name: self._workers[index[name]].call.remote("state", [name]) for name in names}
         return [self._get(index[name], reference)[0] for name, reference in self.state_references.items()]
 
-    def initial_weights(self) -> tuple[Array, Layout]:
-        answer: tuple[Array, Layout] = self._get(0, self._workers[0].initial_weights.remote())
+    def initial_weights(self) -> tuple[Array, Layout, Layout]:
+        answer: tuple[Array, Layout, Layout] = self._get(0, self._workers[0].initial_weights.remote())
         return answer
 
     def revive(self) -> None:
@@ -240,6 +243,6 @@ class Worker:
         """Call a method of this worker's institutions."""
         return self._cohort.call(method, names, *args)
 
-    def initial_weights(self) -> tuple[Array, Layout]:
-        """The seeded initial network and its layout."""
+    def initial_weights(self) -> tuple[Array, Layout, Layout]:
+        """`LocalCohort.initial_weights`."""
         return self._cohort.initial_weights()

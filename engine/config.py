@@ -16,7 +16,7 @@ OptimizerName = Literal["adam", "rmsprop", "sgd"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The reconstruction network: Guo 2021's U-Net, optionally residual."""
+    """The reconstruction network: Guo 2021's U-Net, or several of them unrolled with data consistency."""
 
     channels: int = 8
     """Channels after the first convolution; each pooling doubles them."""
@@ -26,13 +26,24 @@ class ModelConfig:
     """The network learns what to add to the zero-filled image (demo) rather than the image itself (paper)."""
     zero_last: bool = True
     """Start from a last layer of zeros: with `residual`, from the zero-filled image itself."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation: instance, without weights as in the paper, or batch, with weights and statistics (FedBN's)."""
+    cascades: int = 0
+    """Unrolled iterations, each a U-Net and a data-consistency step on k-space; 0: the U-Net alone, on magnitudes."""
 
     def __post_init__(self) -> None:
         _at_least("channels", self.channels, 1)
         _at_least("pool_layers", self.pool_layers, 1)
+        _at_least("cascades", self.cascades, 0)
+        if self.cascades and not self.residual:
+            raise ValueError("residual is False and an unrolled network is residual by construction; take --residual")
 
     def build(self) -> Model:
         """The network, initialised from torch's generator as it stands."""
+        if self.cascades:
+            from engine.models.unrolled import Unrolled
+
+            return Unrolled(self)
         from engine.models.unet import UNet
 
         return UNet(self)

@@ -28,7 +28,7 @@ from engine.types import (
     Split,
     WorkerLost,
 )
-from engine.weights import Layout
+from engine.weights import Layout, weighted_mean
 
 MAX_LOST = 3  # workers that may die in a run
 
@@ -40,6 +40,8 @@ class Roles:
     everyone: tuple[str, ...]
     sources: tuple[str, ...]
     target: str | None
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a source that holds the shards of several sites: whose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +54,24 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of the sites before the first round."""
+    """What is known before the first round. private_layout: of the weights that each site keeps for itself."""
 
     train_slices: Mapping[str, int]
     zero_filled: Mapping[str, Scores]
     layout: Layout
+    private_layout: Layout
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The end of a run: test scores by site, pictures, what crossed after the last round."""
+    """The end of a run: each site's scores on its test patients, pictures, what crossed after the last round.
 
-    test: Mapping[str, Scores]
-    zero_filled: Mapping[str, Scores]
+    private: [R] what each site that trained keeps for itself, if the method is a personal one
+    """
+
+    test: Mapping[str, SiteScores]
+    zero_filled: Mapping[str, SiteScores]
+    private: Mapping[str, Array]
     previews: Sequence[Preview]
     ledger: Mapping[str, int]
 
@@ -100,15 +107,16 @@ class Driver:
 
     def start(self, snapshot: Snapshot | None = None) -> Facts:
         """Take up a snapshot, or the seeded initial weights, and ask the sites what they have."""
-        weights, layout = self.cohort.initial_weights()
+        weights, layout, private_layout = self.cohort.initial_weights()
         self._snapshot = snapshot or Snapshot(server=self.algorithm.init_server(weights))
         self._take_up(self._snapshot)
         everyone = self.roles.everyone
         zero_filled = self._zero_filled("val")
         return Facts(
             train_slices=dict(zip(everyone, self.cohort.slices(everyone), strict=True)),
-            zero_filled=zero_filled,
+            zero_filled={name: answer.scores for name, answer in zero_filled.items()},
             layout=layout,
+            private_layout=private_layout,
         )
 
     def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
@@ -135,17 +143,19 @@ class Driver:
     def run_round(self) -> RoundReport:
         """Broadcast, encode the target, train locally, aggregate, evaluate."""
         clock = Stopwatch()
-        broadcast = self._with_target(self._current)
+        broadcast = self._with_latents(self._current)
         clock.lap("encode")
         updates = self.cohort.train(self.roles.sources, broadcast)
         self._count_updates(broadcast, updates)
         clock.lap("train")
         self.server = self.algorithm.aggregate(self.server, updates)
-        self._current = self.algorithm.broadcast(self.server)
+        self._current = self._publish()
         clock.lap("aggregate")
         scores, shifts = self._evaluate("val")
         clock.lap("evaluate")
-        metrics = {update.site: update.metrics for update in updates}
+        metrics = {
+            part: update.metrics for update in updates for part in self.roles.parts.get(update.site, (update.site,))
+        }
         sites = {
             s.site: SiteRound(metrics=metrics.get(s.site, {}), scores=s.scores, shift=shifts.get(s.site))
             for s in scores
@@ -156,9 +166,10 @@ class Driver:
         """Score the test patients, once, and draw a slice of each site."""
         try:
             return self._finish(previews)
-        except WorkerLost:  # scoring needs nothing that a site has learnt
+        except WorkerLost:
             self.ledger.close_round()
             self.cohort.revive()
+            self._restore(self._snapshot)
             return self._finish(previews)
 
     def _finish(self, previews: bool) -> Outcome:
@@ -170,23 +181,49 @@ class Driver:
             self.ledger.add("previews", p.zero_filled.nbytes + p.reconstruction.nbytes + p.truth.nbytes)
         zero_filled = self._zero_filled("test")
         self.ledger.add("scores", SCORE_BYTES * sum(self._scored.values()))
+        private = self._private() if self.algorithm.personal else {}
         return Outcome(
-            test={s.site: s.scores for s in test},
+            test={s.site: s for s in test},
             zero_filled=zero_filled,
+            private=private,
             previews=pictures,
             ledger=self.ledger.close_round(),
         )
 
-    def _zero_filled(self, split: Split) -> dict[str, Scores]:
+    def _zero_filled(self, split: Split) -> dict[str, SiteScores]:
         answers = self.cohort.zero_filled(self.roles.everyone, split)
         self._scored[split] = sum(len(answer.per_volume) for answer in answers)
-        return {answer.site: answer.scores for answer in answers}
+        return {answer.site: answer for answer in answers}
 
     def _take_up(self, snapshot: Snapshot) -> None:
         self.server = snapshot.server
-        self._current = self.algorithm.broadcast(self.server)
+        self._restore(snapshot)
+        self._current = self._publish()
+
+    def _restore(self, snapshot: Snapshot) -> None:
         beginning = np.empty(0, np.uint8)
         self.cohort.restore({name: snapshot.sites.get(name, beginning) for name in self.roles.sources})
+
+    def _publish(self) -> Broadcast:
+        """What everyone is sent of the server's state.
+
+        With a personal method, a site that never trains has no weights of its own: it is scored with the mean of the
+        others', the one time that these cross.
+        """
+        broadcast = self.algorithm.broadcast(self.server)
+        without = len(set(self.roles.everyone) - set(self.roles.sources))
+        if not (self.algorithm.personal and without and self.server.round):
+            return broadcast
+        mean = mean_private(self._private())
+        self.ledger.add("private", mean, without)
+        return replace(broadcast, private=mean)
+
+    def _private(self) -> dict[str, Array]:
+        """What each site that trains keeps for itself, counted as it comes."""
+        kept = dict(zip(self.roles.sources, self.cohort.private(self.roles.sources), strict=True))
+        for array in kept.values():
+            self.ledger.add("private", array)
+        return kept
 
     def _take_snapshot(self) -> Snapshot:
         states = self.cohort.states(self.roles.sources)
@@ -205,18 +242,25 @@ class Driver:
         self.cohort.revive()
         self._take_up(self._snapshot)
 
-    def _with_target(self, broadcast: Broadcast) -> Broadcast:
-        """Add the target's latents (or, for parity, its raw images) if the algorithm aligns."""
+    def _with_latents(self, broadcast: Broadcast) -> Broadcast:
+        """Add what an algorithm that aligns learns from latents, or, for parity, from the target's raw images."""
         target, algorithm = self.roles.target, self.algorithm
-        if not algorithm.needs_target or target is None:
+        if algorithm.latents == "all":
+            names = sorted({*self.roles.sources, *([target] if target else [])})
+            latents = dict(zip(names, self.cohort.encode(names, broadcast), strict=True))
+            for array in latents.values():
+                self.ledger.add("latents", array)
+            self.server = algorithm.observe(self.server, latents)
+            return replace(broadcast, extra=algorithm.broadcast(self.server).extra)
+        if algorithm.latents == "none" or target is None:
             return broadcast
         if algorithm.exchange == "raw":
             raw = self.cohort.raw(target, broadcast)
             self.ledger.add("raw", raw, 1 + self._readers())
             return replace(broadcast, raw=raw)
-        latents = self.cohort.encode(target, broadcast)
-        self.ledger.add("latents", latents, 1 + self._readers())
-        return replace(broadcast, latents=latents)
+        (own,) = self.cohort.encode([target], broadcast)
+        self.ledger.add("latents", own, 1 + self._readers())
+        return replace(broadcast, latents=own)
 
     def _readers(self) -> int:
         return sum(name != self.roles.target for name in self.roles.sources)
@@ -246,6 +290,11 @@ class Driver:
             return scores, {}
         others = [name for name in latents if name != target]
         return scores, {name: mmd(latents[name], latents[target]) for name in others}
+
+
+def mean_private(kept: Mapping[str, Array]) -> Array:
+    """[R] what stands in for the weights of its own that a site without training has not: the others' mean."""
+    return weighted_mean(list(kept.values()), [1.0] * len(kept))
 
 
 Handed = tuple[ServerState, Mapping[str, Any]]

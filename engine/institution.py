@@ -34,6 +34,8 @@ class Institution:
         self._workspace = workspace
         self._setting = setting
         self._moments: State = {}
+        self._memory: State = {}
+        self._private: Tensor | None = None  # the weights that stay here; None until it has trained
         self._companions: dict[str, Trainable] = {}
         self._restored: dict[str, Tensor] = {}
 
@@ -54,6 +56,7 @@ class Institution:
         started = time.perf_counter()
         local = self._start(broadcast)
         samples = train(local, self._site, self._setting.algorithm, self._moments)
+        self._private = self._workspace.weights.private_values() if self._setting.algorithm.personal else None
         return SiteUpdate(
             site=self.name,
             weights=local.weights.view(),
@@ -68,7 +71,7 @@ class Institution:
     def encode(self, broadcast: Broadcast) -> Array:
         """[N, D] pooled latents of its training slices, freshly masked, under the broadcast encoder."""
         self._load(broadcast, training=False)
-        return _join([self._workspace.encode(batch.input) for batch in self._training_batches(broadcast)])
+        return _join([self._workspace.encode(batch.input, batch.scan) for batch in self._training_batches(broadcast)])
 
     @torch.no_grad()
     def raw(self, broadcast: Broadcast) -> Array:
@@ -111,9 +114,16 @@ class Institution:
         blurred, reconstruction, true = (picture.float().cpu().numpy() for picture in pictures)
         return Preview(site=self.name, zero_filled=blurred, reconstruction=reconstruction, truth=true)
 
+    def private(self) -> Array:
+        """[R] the weights it keeps, for the mean that sites without any are scored with: ledger kind `private`."""
+        assert self._private is not None
+        return _join([self._private])
+
     def state(self) -> Array:
-        """What a checkpoint needs of this site: optimiser moments and private networks, as safetensors in uint8."""
-        tensors: State = {}
+        """What a checkpoint needs: optimiser moments, private weights and networks, as safetensors in uint8."""
+        tensors: State = {f"memory/{key}": value for key, value in self._memory.items()}
+        if self._private is not None:
+            tensors["private/weights"] = self._private
         if self._setting.train.optimizer_state == "kept":
             tensors |= {f"network/{key}": value for key, value in self._moments.items()}
         for name, companion in self._companions.items():
@@ -127,6 +137,8 @@ class Institution:
         device = self._workspace.device
         self._restored = {key: value.to(device) if value.ndim else value for key, value in tensors.items()}
         self._moments = self._take("network")
+        self._memory = self._take("memory")
+        self._private = self._take("private").get("weights")
         self._companions = {}
 
     # ---- inside -----------------------------------------------------------------------------------------
@@ -142,6 +154,7 @@ class Institution:
             config=setting.train,
             rng=rng(setting.seed, "training", self.name, broadcast.round),
             is_target=self.name == setting.target,
+            memory=self._memory,
         )
         if setting.train.optimizer_state == "fresh" or not self._moments:
             self._moments = OPTIMIZERS[setting.train.optimizer].init(workspace.weights.parameters)
@@ -171,7 +184,7 @@ class Institution:
         return {key.removeprefix(f"{owner}/"): self._restored.pop(key) for key in keys}
 
     def _load(self, broadcast: Broadcast, *, training: bool) -> None:
-        self._workspace.weights.load(broadcast.weights)
+        self._workspace.load(broadcast, self._private)
         self._workspace.model.train(training)
 
     def _training_batches(self, broadcast: Broadcast) -> Iterator[Batch]:
@@ -182,7 +195,7 @@ class Institution:
     def _reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The bottleneck, and the reconstruction [B, H, W] in the scanner's units."""
         with self._workspace.forward_precision():
-            z, skips = self._workspace.model.encode(batch.input)
+            z, skips = self._workspace.model.encode(batch.input, batch.scan)
             output = self._workspace.model.decode(z, skips)
         return z, output[:, 0].to(batch.mean.dtype) * batch.std[:, None, None] + batch.mean[:, None, None]
 

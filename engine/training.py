@@ -18,7 +18,7 @@ from engine.config import ModelConfig, TrainConfig
 from engine.models.base import Model
 from engine.models.unet import pool_latents
 from engine.optimizers import OPTIMIZERS, Optimizer, State
-from engine.types import Batch, Broadcast, SiteLike, TrainingStopped
+from engine.types import Batch, Broadcast, Scan, SiteLike, TrainingStopped
 from engine.weights import FlatWeights
 
 T = TypeVar("T")
@@ -57,22 +57,32 @@ class Trainable:
 class Workspace:
     """The network all sites of a process take turns in. dtype and device are the run's."""
 
-    def __init__(self, model: ModelConfig, train: TrainConfig, device: str, seed: int) -> None:
+    def __init__(self, model: ModelConfig, train: TrainConfig, algorithm: Algorithm, device: str, seed: int) -> None:
         self.device = torch.device(device)
         self.dtype = torch.float64 if train.precision == "fp64" else torch.float32
         self.autocast = train.precision == "bf16"
         self.model = seeded(seed, model.build).to(self.device, self.dtype)
-        self.weights = FlatWeights(self.model)
+        self.weights = FlatWeights(self.model, lambda name: algorithm.is_shared(self.model, name))
+        self._private = self.weights.private_values()
+
+    def load(self, broadcast: Broadcast, private: Tensor | None) -> None:
+        """Take up the broadcast weights, and a site's own: those given, or the broadcast mean, or the initial ones."""
+        self.weights.load(broadcast.weights)
+        if self.weights.private is None:
+            return
+        if private is None and broadcast.private is not None:
+            private = torch.tensor(broadcast.private, device=self.device)
+        self.weights.load_private(self._private if private is None else private)
 
     def cast(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches with what the network sees in its dtype."""
         for batch in batches:
             yield replace(batch, input=batch.input.to(self.dtype), target=batch.target.to(self.dtype))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """[B, 1, H, W] -> pooled latents [B, D] of the network as it is."""
+    def encode(self, images: Tensor, scan: Scan | None = None) -> Tensor:
+        """[B, 1, H, W], and what was measured -> pooled latents [B, D] of the network as it is."""
         with self.forward_precision():
-            z, _ = self.model.encode(images)
+            z, _ = self.model.encode(images, scan)
         return pool_latents(z).to(self.dtype)
 
     @contextmanager
@@ -93,8 +103,8 @@ class Forward:
 class LocalTraining:
     """One site's training in one round: what an algorithm's hooks see.
 
-    epoch and step count from 0 within the round and the epoch; scratch holds a hook's tensors for a later hook of
-    the same step; rng is the site's own stream for this round.
+    epoch and step count from 0 within the round and the epoch; rng is the site's own stream for this round.
+    Tensors of a hook's own: scratch lasts for the step, held for the round, memory for the run (checkpoints have it).
     """
 
     def __init__(
@@ -105,6 +115,7 @@ class LocalTraining:
         config: TrainConfig,
         rng: np.random.Generator,
         is_target: bool,
+        memory: dict[str, Tensor] | None = None,
     ) -> None:
         self.workspace = workspace
         self.site = site
@@ -115,6 +126,8 @@ class LocalTraining:
         self.companions: dict[str, Trainable] = {}
         self.epoch = self.step = self.steps = 0
         self.scratch: dict[str, Tensor] = {}
+        self.held: dict[str, Tensor] = {}
+        self.memory: dict[str, Tensor] = {} if memory is None else memory
         self._received: dict[str, Tensor] = {}
         self._log: dict[str, list[Tensor]] = {}
 
@@ -142,10 +155,10 @@ class LocalTraining:
         """[B, 1, H, W] -> pooled latents [B, D] of the local encoder, with gradients."""
         return self.workspace.encode(images)
 
-    def forward(self, images: Tensor) -> Forward:
-        """[B, 1, H, W] -> latents and output of the local network."""
+    def forward(self, batch: Batch) -> Forward:
+        """Latents and output of the local network."""
         with self.workspace.forward_precision():
-            z, skips = self.model.encode(images)
+            z, skips = self.model.encode(batch.input, batch.scan)
             output = self.model.decode(z, skips)
         return Forward(pool_latents(z).to(self.workspace.dtype), output.to(self.workspace.dtype))
 
@@ -156,9 +169,10 @@ class LocalTraining:
         return loss
 
     def received(self, kind: str) -> Tensor:
-        """An array of the broadcast ("latents", "raw") on this device, moved there once a round."""
+        """An array of the broadcast (a field, or one of `extra`) on this device, moved there once a round."""
         if kind not in self._received:
-            array = getattr(self.broadcast, kind)
+            extra = self.broadcast.extra
+            array = extra[kind] if kind in extra else getattr(self.broadcast, kind)
             assert array is not None, f"the broadcast carries no {kind}"
             self._received[kind] = torch.tensor(array, dtype=self.workspace.dtype, device=self.workspace.device)
         return self._received[kind]
@@ -202,7 +216,7 @@ def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: Sta
         for step, batch in enumerate(local.workspace.cast(batches)):
             local.step = step
             local.scratch.clear()
-            forward = local.forward(batch.input)
+            forward = local.forward(batch)
             algorithm.before_step(local, forward)
             loss = algorithm.loss(local, batch, forward)
             local.log("loss", loss)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
-Role = Literal["source", "target", "both"]
+Role = Literal["source", "target", "both", "test"]
 Split = Literal["train", "val", "test"]
 
 
@@ -31,6 +31,21 @@ class TrainingStopped(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What a data-consistent network needs of a batch besides the zero-filled image: see `Batch` for the fields."""
+
+    kspace: torch.Tensor
+    mask: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @property
+    def measured(self) -> torch.Tensor:
+        """The mask over k-space: bool, [B, 1, 1, W] or [B, 1, H, W]."""
+        return self.mask[:, None, None, :] if self.mask.ndim == 2 else self.mask[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Some slices of one site, on its device; never leaves the site's process.
 
@@ -38,7 +53,7 @@ class Batch:
     target: [B, 1, H, W] fully sampled magnitude, normalised with the *input's* mean and deviation
     truth:  [B, H, W] fully sampled magnitude in the scanner's units, not clamped: what is scored
     zero_filled: [B, H, W] zero-filled magnitude in the scanner's units, not clamped: what a network must beat
-    kspace: complex64 [B, C, H, W] undersampled; mask: bool [B, W] columns measured
+    kspace: complex64 [B, C, H, W] undersampled; mask: bool [B, W] columns measured, or [B, H, W] samples
     mean, std: [B] of the zero-filled magnitude, the scanner's units
     volume: int64 [B] index of the patient within the split
     """
@@ -52,6 +67,13 @@ class Batch:
     volume: torch.Tensor
     kspace: torch.Tensor | None = None
     mask: torch.Tensor | None = None
+
+    @property
+    def scan(self) -> Scan | None:
+        """The measurement behind the input, where the site has one."""
+        if self.kspace is None or self.mask is None:
+            return None
+        return Scan(kspace=self.kspace, mask=self.mask, mean=self.mean, std=self.std)
 
 
 class SiteLike(Protocol):
@@ -85,12 +107,15 @@ class Broadcast:
     weights: [P] the global model's shared weights, one flat buffer of the model's dtype
     latents: float [N, D] the target's pooled latents, for algorithms that align; None otherwise
     raw: float [N, 1, H, W] the target's normalised inputs, only with `exchange = "raw"`
+    private: [R] what the training sites keep for themselves, averaged, for a site that never trained; None otherwise
+    extra: arrays of the algorithm's own, by their ledger kind
     """
 
     round: int
     weights: Array
     latents: Array | None = None
     raw: Array | None = None
+    private: Array | None = None
     extra: Mapping[str, Array] = field(default_factory=dict)
 
 

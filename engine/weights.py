@@ -7,7 +7,7 @@ a handful of operations on long vectors whatever the number of layers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -28,6 +28,11 @@ class Layout:
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
+        """Of weights by name, in the order given."""
+        return Layout(tuple(shapes), tuple(shapes.values()))
 
     def split(self, buffer: Array) -> dict[str, Array]:
         """[P] -> the weights by name, as views. Raises ValueError if the length does not fit."""
@@ -53,16 +58,30 @@ class FlatWeights:
 
     values: [P]; parameters: [Q], the leading part of it that is trained; gradient: [Q]. Backward passes
     accumulate into `gradient`, so it is zeroed before each.
+    shared, private: int64 [S], [R], which of the P cross and which stay; None where all cross. layout and
+    private_layout: of the S and of the R.
     """
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, shared: Callable[[str], bool] = lambda _: True) -> None:
+        """shared: by name, whether a weight crosses to other sites."""
         import torch
 
         parameters = dict(module.named_parameters())
         buffers = {n: b for n, b in module.named_buffers() if b.is_floating_point()}
         tensors = [*parameters.values(), *buffers.values()]
-        self.layout = Layout((*parameters, *buffers), tuple(tuple(t.shape) for t in tensors))
         self.values = torch.cat([t.detach().reshape(-1) for t in tensors])
+        shapes = {n: tuple(t.shape) for n, t in zip([*parameters, *buffers], tensors, strict=True)}
+        crosses = [shared(name) for name in shapes]
+        self.layout, self.private_layout = (
+            Layout.of({n: shape for (n, shape), c in zip(shapes.items(), crosses, strict=True) if c is crossing})
+            for crossing in (True, False)
+        )
+        self.shared: torch.Tensor | None = None
+        self.private: torch.Tensor | None = None
+        if not all(crosses):
+            sizes = torch.tensor([t.numel() for t in tensors])
+            where = torch.tensor(crosses).repeat_interleave(sizes).to(self.values.device)
+            self.shared, self.private = where.nonzero()[:, 0], (~where).nonzero()[:, 0]
         self.parameters = self.values[: sum(p.numel() for p in parameters.values())]
         self.gradient = torch.zeros_like(self.parameters)
         offset = 0
@@ -74,23 +93,37 @@ class FlatWeights:
                 tensor.grad = self.gradient[window].view(tensor.shape)
 
     def load(self, buffer: Array) -> None:
-        """Overwrite the weights with a buffer [P] of the same dtype."""
+        """Overwrite the shared weights with a buffer [S] of the same dtype."""
         import torch
 
+        if self.shared is not None:
+            assert buffer.shape == tuple(self.shared.shape), (buffer.shape, self.shared.shape)
+            self.values[self.shared] = torch.tensor(buffer, device=self.values.device)
+            return
         assert buffer.shape == tuple(self.values.shape), (buffer.shape, self.values.shape)
         if self.values.is_cpu:  # through numpy: a buffer out of the object store is read-only
             np.copyto(self.values.numpy(), buffer)
         else:
             self.values.copy_(torch.tensor(buffer))
 
+    def load_private(self, values: torch.Tensor) -> None:
+        """Overwrite the weights that stay, [R]."""
+        assert self.private is not None
+        self.values[self.private] = values
+
+    def private_values(self) -> torch.Tensor:
+        """A copy of the weights that stay, [R]; empty where all cross."""
+        return self.values[:0].clone() if self.private is None else self.values[self.private]
+
     def view(self) -> Array:
-        """[P] as it is now: on a CPU the weights themselves, good until the next step or load."""
-        buffer: Array = self.values.cpu().numpy()
+        """[S] as it is now: on a CPU, if all are shared, the weights themselves, good until the next step or load."""
+        shared = self.values if self.shared is None else self.values[self.shared]
+        buffer: Array = shared.cpu().numpy()
         return buffer
 
     def dump(self) -> Array:
-        """A copy [P] that outlives the next step."""
-        return np.array(self.values.cpu().numpy())
+        """A copy [S] that outlives the next step."""
+        return np.array(self.view())
 
 
 def weighted_mean(buffers: Sequence[Array], weights: Sequence[float]) -> Array:

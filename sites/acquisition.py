@@ -21,10 +21,11 @@ EPSILON = 1e-11
 def acquire(kspace: Tensor, masks: Tensor, volume: Tensor) -> Batch:
     """Measure the columns of the masks and reconstruct by zero filling.
 
-    kspace: complex64 [B, C, H, W] fully sampled; masks: bool [B, W]; volume: int64 [B]; all on one device.
+    kspace: complex64 [B, C, H, W] fully sampled; masks: bool [B, W] columns, or [B, H, W]; volume: int64 [B]; all
+    on one device.
     """
     truth = fully_sampled(kspace)
-    measured = torch.where(masks[:, None, None, :], kspace, 0)
+    measured = torch.where(masks[:, None, None, :] if masks.ndim == 2 else masks[:, None], kspace, 0)
     zero_filled = fully_sampled(measured)
     mean = zero_filled.mean(dim=(-2, -1))
     std = zero_filled.std(dim=(-2, -1))

@@ -157,6 +157,11 @@ class RunConfig:
     """The institution the others are aligned with; auto: the fourth, or the last of fewer."""
     target_trains: bool = True
     """Whether the target also trains (without the adversarial term)."""
+    train_sites: str = ""
+    """Names, separated by commas, of the only sites that train (all are scored): one name is training at that site
+    alone, scored everywhere. Empty: all."""
+    fused: bool = False
+    """All shards that train in one place, as one site: centralised training, which no hospital would allow."""
     rounds: int = 20
     """Federated rounds."""
     matrix: int = 64
@@ -197,6 +202,13 @@ class RunConfig:
         for name, valid, allowed in checks:
             if not valid:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
+        self.algorithm.check(self.model, self.train)
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Of a resolved run: the institutions whose patients are trained on, in name order."""
+        chosen = names(self.train_sites) or [site.name for site in self.institutions]
+        return tuple(sorted(name for name in chosen if self.target_trains or name != self.target))
 
     @property
     def algorithm_name(self) -> str:
@@ -213,6 +225,11 @@ class RunConfig:
         model, train = ModelConfig(**PAPER["model"]), TrainConfig(**PAPER["train"])
         paper: dict[str, Any] = {**PAPER["run"], "model": model, "train": train}
         return RunConfig(**(paper | changes))
+
+
+def names(text: str) -> list[str]:
+    """The names in a text that separates them by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

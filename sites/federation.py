@@ -11,8 +11,8 @@ from typing import Literal
 from engine.cluster import gpu_count
 from engine.console import Watcher
 from engine.types import RoundReport
-from sites.config import ATLAS, RunConfig, Scenario
-from sites.launch import BuildSite, launch
+from sites.config import ATLAS, RunConfig, Scenario, names
+from sites.launch import FUSED, factories, launch
 from sites.report import draw_figures
 from sites.run_directory import new_directory, open_run
 from sites.run_summary import header, site_infos, summary
@@ -27,6 +27,7 @@ def federate(
     sources: Mapping[str, Source] | None = None,
     began: float | None = None,
     extend: bool = False,
+    figures: bool = True,
 ) -> Iterator[RoundReport]:
     """Run a federation, yielding each round as it ends; the run directory is written on the way.
 
@@ -45,11 +46,7 @@ def federate(
             return
         driver, anatomy, placed = stack.enter_context(launch(config, phase))
         phase(f"simulating {len(config.institutions)} institutions")
-        factories = {
-            site.name: BuildSite(site, config.matrix, config.seed, sources.get(site.name))
-            for site in config.institutions
-        }
-        facts = driver.start(factories, anatomy.result(), run.snapshot)
+        facts = driver.start(factories(config, sources), anatomy.result(), run.snapshot)
         run.begin(placed.device)
         clock = [time.perf_counter() - began]
         if watcher:
@@ -69,9 +66,10 @@ def federate(
         phase("scoring the test patients")
         outcome = driver.finish(config.previews)
         clock.append(time.perf_counter() - began)
-        run.finish(summary(config, facts, outcome, run, clock), facts.layout, outcome.previews)
-    phase("drawing the figures")
-    draw_figures(run.path)
+        run.finish(summary(config, facts, outcome, run, clock), facts, outcome)
+    if figures:
+        phase("drawing the figures")
+        draw_figures(run.path)
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -82,27 +80,37 @@ def resolve(config: RunConfig) -> RunConfig:
     stored = Scenario(name=config.scenario, summary="", sites=config.institutions) if config.institutions else None
     scenario = stored or load_scenario(config.scenario)
     sites = scenario.sites if config.sites == "auto" else take(scenario, config.sites, config.seed).sites
-    names = [site.name for site in sites]
-    target = names[min(3, len(names) - 1)] if config.target == "auto" else config.target
-    if target not in names:
-        raise ValueError(f"target {target!r} is not a site; choose one of {', '.join(names)}")
-    if config.algorithm.needs_target and len(names) < 2:
-        raise ValueError(
-            f"{config.algorithm_name} needs a source besides the target; use --algorithm fl-mr or more --sites"
-        )
-    if not config.target_trains and len(names) < 2:
-        raise ValueError("target_trains is false and there is no other site to train; use more --sites")
+    present = [site.name for site in sites]
+    target = present[min(3, len(present) - 1)] if config.target == "auto" else config.target
+    for field, name in [("target", target), *(("train_sites", name) for name in names(config.train_sites))]:
+        if name not in present:
+            raise ValueError(f"{field} {name!r} is not a site; choose one of {', '.join(present)}")
     for site in sites:
         if config.shift_every and site.val_patients * site.slices < 2:
             raise ValueError(f"site {site.name!r}: one validation slice has no latent shift; take --shift-every 0")
-    return replace(
+    resolved = replace(
         config,
         institutions=tuple(sites),
-        sites=len(names),
+        sites=len(present),
         target=target,
         out=config.out or str(new_directory(config)),
         placement=config.placement if config.ray_address else replace(config.placement, device=_device(config)),
     )
+    _refuse_without_sources(resolved)
+    return resolved
+
+
+def _refuse_without_sources(config: RunConfig) -> None:
+    """Raises ValueError if nobody trains, or if an alignment has nobody to align."""
+    if not config.training:
+        raise ValueError("target_trains is false and there is no other site to train; use more --sites")
+    if config.fused and FUSED in {site.name for site in config.institutions}:
+        raise ValueError(f"a site is named {FUSED!r}, which is what --fused calls the one that trains; rename it")
+    sources = {FUSED} if config.fused else {*config.training} - {config.target}
+    if config.algorithm.latents != "none" and not sources:
+        raise ValueError(
+            f"{config.algorithm_name} needs a source besides the target; use --algorithm fl-mr or more --sites"
+        )
 
 
 def _device(config: RunConfig) -> Literal["cpu", "cuda"]:
@@ -115,10 +123,10 @@ def _device(config: RunConfig) -> Literal["cpu", "cuda"]:
 
 def _with_sources(config: RunConfig, sources: Mapping[str, Source]) -> RunConfig:
     """The configuration with its sites' sources named. Raises ValueError where one is missing or nobody's."""
-    names = [site.name for site in config.institutions]
+    present = [site.name for site in config.institutions]
     for name in sources:
-        if name not in names:
-            raise ValueError(f"sources: {name!r} is not a site; choose one of {', '.join(names)}")
+        if name not in present:
+            raise ValueError(f"sources: {name!r} is not a site; choose one of {', '.join(present)}")
     named = {name: type(source).__name__ for name, source in sources.items()}
     for site in config.institutions:
         if site.source not in (ATLAS, named.get(site.name)):

@@ -21,6 +21,10 @@ from sites.sources.base import Source
 
 if TYPE_CHECKING:
     from engine.remote import RemoteDriver
+    from sites.site import Site
+
+
+FUSED = "fused"  # the site that holds all training shards
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,35 @@ class BuildSite:
 
     def __call__(self, maps: Maps, device: str) -> SiteLike:
         """The site with all its patients scanned. Raises ValueError for an impossible acquisition."""
+        return self.site(maps, device)
+
+    def site(self, maps: Maps, device: str) -> Site:
+        """The same, as what it is."""
         from sites.site import Site
         from sites.sources.atlas import AtlasSource
 
         source = self.source or AtlasSource(self.config, maps, self.matrix, self.seed)
         return Site(self.config, source, self.seed, device)
+
+
+@dataclass(frozen=True)
+class BuildFused:
+    """Builds the one site that holds the training shards of all of these: an `engine.cohort.SiteFactory`."""
+
+    parts: tuple[BuildSite, ...]
+
+    def __call__(self, maps: Maps, device: str) -> SiteLike:
+        """The site. Raises ValueError as its parts do."""
+        from sites.site import FusedSite
+
+        return FusedSite(FUSED, [part.site(maps, device) for part in self.parts])
+
+
+def factories(config: RunConfig, sources: Mapping[str, Source]) -> dict[str, SiteFactory]:
+    """What builds each site of a resolved run. sources: k-space of one's own for some sites, by name."""
+    parts = {s.name: BuildSite(s, config.matrix, config.seed, sources.get(s.name)) for s in config.institutions}
+    fused = {FUSED: BuildFused(tuple(parts[name] for name in config.training))} if config.fused else {}
+    return {**parts, **fused}
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,8 @@ def launch(
 
 def _place(config: RunConfig, machine: Machine) -> Placed:
     slices = [(s.name, s.train_patients * s.slices) for s in config.institutions]
+    if config.fused:
+        slices.append((FUSED, sum(count for name, count in slices if name in config.training)))
     shares = {s.name: s.gpus for s in config.institutions if s.gpus is not None}
     placed = plan(slices, machine, config.placement, shares)
     device = "cuda" if any(worker.gpu for worker in placed.workers) else "cpu"
@@ -134,9 +164,11 @@ def _setting(config: RunConfig, device: str) -> Setting:
 
 
 def _roles(config: RunConfig) -> Roles:
-    names = sorted(site.name for site in config.institutions)
-    sources = [name for name in names if config.target_trains or name != config.target]
-    return Roles(everyone=tuple(names), sources=tuple(sources), target=config.target)
+    everyone = tuple(sorted(site.name for site in config.institutions))
+    training = config.training
+    if config.fused:
+        return Roles(everyone=everyone, sources=(FUSED,), target=config.target, parts={FUSED: training})
+    return Roles(everyone=everyone, sources=training, target=config.target)
 
 
 def _no_maps() -> None:

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,11 +19,10 @@ from safetensors.numpy import save
 
 from engine import checkpoint
 from engine.checkpoint import write_atomically
-from engine.driver import Snapshot
+from engine.driver import Facts, Outcome, Snapshot, mean_private
 from engine.ledger import total
 from engine.records import encoded, report_from_json, report_to_json
-from engine.types import Preview, RoundReport
-from engine.weights import Layout
+from engine.types import RoundReport
 from sites.config import RunConfig, difference, flat, identity
 
 PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
@@ -68,12 +67,22 @@ class RunDirectory:
             checkpoint.save(folder, snapshot, keep, identity(self.config))
             self.snapshot = replace(snapshot, sites={})  # what is needed of it from here on
 
-    def finish(self, summary: Mapping[str, Any], layout: Layout, previews: Sequence[Preview]) -> dict[str, Any]:
-        """Write the network by parameter names, the pictures, and last the summary, which is returned."""
+    def finish(self, summary: Mapping[str, Any], facts: Facts, outcome: Outcome) -> dict[str, Any]:
+        """Write the network by parameter names, the pictures, and last the summary, which is returned.
+
+        Where sites keep weights for themselves, the network has their mean, and `personal/SITE.safetensors` each's.
+        """
         assert self.snapshot is not None
-        write_atomically(self.path / "weights.safetensors", save(layout.split(self.snapshot.server.weights)))
-        if previews:
-            pictures = {f"{p.site}/{kind}": getattr(p, kind) for p in previews for kind in PICTURES}
+        network = facts.layout.split(self.snapshot.server.weights)
+        if outcome.private:
+            network |= facts.private_layout.split(mean_private(outcome.private))
+            (self.path / PERSONAL).mkdir(exist_ok=True)
+        for site, kept in outcome.private.items():
+            file = self.path / PERSONAL / f"{site}.safetensors"
+            write_atomically(file, save(facts.private_layout.split(kept)))
+        write_atomically(self.path / "weights.safetensors", save(network))
+        if outcome.previews:
+            pictures = {f"{p.site}/{kind}": getattr(p, kind) for p in outcome.previews for kind in PICTURES}
             write_atomically(self.path / "previews.safetensors", save(pictures))
         complete = dict(summary) | {"ledger": total([r.ledger for r in self.reports] + [summary["ledger"]])}
         text = json.dumps(encoded(complete), indent=2, allow_nan=False) + "\n"
@@ -81,6 +90,7 @@ class RunDirectory:
         return complete
 
 
+PERSONAL = "personal"  # the folder of the weights that sites keep for themselves
 PICTURES = ("zero_filled", "reconstruction", "truth")
 
 

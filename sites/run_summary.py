@@ -20,9 +20,10 @@ NOTE = "simulated institutions: real anatomy (ICBM152), simulated scanners; no p
 
 def role(config: RunConfig, site: str) -> Role:
     """What a site is in a resolved run."""
-    if site != config.target:
-        return "source"
-    return "both" if config.target_trains else "target"
+    trains = site in config.training
+    if site == config.target:
+        return "both" if trains else "target"
+    return "source" if trains else "test"
 
 
 def header(config: RunConfig, run: RunDirectory, placed: Placed) -> Header:
@@ -78,9 +79,15 @@ def summary(
                 "name": site.name,
                 "role": role(config, site.name),
                 "train_slices": facts.train_slices[site.name],
-                "test": asdict(outcome.test[site.name]),
-                "zero_filled": asdict(outcome.zero_filled[site.name]),
+                "test": asdict(outcome.test[site.name].scores),
+                "zero_filled": asdict(outcome.zero_filled[site.name].scores),
                 "zero_filled_validation": asdict(facts.zero_filled[site.name]),
+                "test_patients": [
+                    {"test": asdict(test), "zero_filled": asdict(zero_filled)}
+                    for test, zero_filled in zip(
+                        outcome.test[site.name].per_volume, outcome.zero_filled[site.name].per_volume, strict=True
+                    )
+                ],
             }
             for site in config.institutions
         ],

@@ -68,28 +68,33 @@ class Site:
         """Unique in the federation."""
         return self.config.name
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Coils, rows and columns of its slices."""
+        return tuple(self._shards["train"].kspace.shape[1:])
+
     def slices(self, split: Split) -> int:
         """Number of slices in a split."""
         return len(self._shards[split].volume)
 
     def train_batches(self, round: int, epoch: int, batch_size: int) -> Iterator[Batch]:
         """The training slices; order and masks are drawn from (seed, name, round, epoch)."""
+        return _batches(*self.epoch(round, epoch), batch_size)
+
+    def epoch(self, round: int, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The training slices in the order of an epoch: kspace complex64 [N, C, H, W], masks [N, W], volume [N]."""
         shard = self._shards["train"]
         count = len(shard.volume)
         order = rng(self.seed, "order", self.name, round, epoch).permutation(count)
         seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=count)
         masks = self._masks([int(seed) for seed in seeds])
-        for start in range(0, count, batch_size):
-            index = torch.from_numpy(order[start : start + batch_size]).to(self.device)
-            yield _batch(shard, index, masks[start : start + batch_size])
+        index = torch.from_numpy(order).to(self.device)
+        return shard.kspace[index], masks, shard.volume[index]
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """A split in file order; a patient's slices share one mask, seeded by the patient's name as in fastMRI."""
         shard = self._shards[split]
-        masks = self._fixed_masks[split]
-        for start in range(0, len(masks), batch_size):
-            index = torch.arange(start, min(start + batch_size, len(masks)), device=self.device)
-            yield _batch(shard, index, masks[index])
+        return _batches(shard.kspace, self._fixed_masks[split], shard.volume, batch_size)
 
     def _masks(self, seeds: Sequence[int | tuple[int, ...]]) -> Tensor:
         """One mask a seed: bool [len(seeds), W] on the device."""
@@ -101,6 +106,40 @@ class Site:
 
     def _masks_by_patient(self, shard: Shard) -> Tensor:
         return self._masks([tuple(map(ord, patient)) for patient in shard.patients])[shard.volume]
+
+
+class FusedSite:
+    """The training shards of several sites in one place: what centralised training would have, and no hospital allows.
+
+    Implements `engine.types.SiteLike` for training alone. Each slice has the mask it has at its own site.
+    """
+
+    def __init__(self, name: str, parts: Sequence[Site]) -> None:
+        """parts: in name order. Raises ValueError if their slices differ in coils or size."""
+        self.name = name
+        self._parts = parts
+        sizes = {part.name: part.size for part in parts}
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{site} {size}" for site, size in sizes.items())
+            raise ValueError(f"slices of different coils, rows, columns cannot be fused ({told}); prepare them to one")
+
+    def slices(self, split: Split) -> int:
+        """Number of training slices; of the other splits none, its parts are scored."""
+        return sum(part.slices(split) for part in self._parts) if split == "train" else 0
+
+    def train_batches(self, round: int, epoch: int, batch_size: int) -> Iterator[Batch]:
+        """All parts' slices, shuffled together."""
+        first = self._parts[0]
+        epochs = [part.epoch(round, epoch) for part in self._parts]
+        kspace, masks, volume = (torch.cat(column) for column in zip(*epochs, strict=True))
+        shuffled = rng(first.seed, "order", self.name, round, epoch).permutation(len(volume))
+        order = torch.from_numpy(shuffled).to(first.device)
+        return _batches(kspace[order], masks[order], volume[order], batch_size)
+
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """Nothing: every part is scored at its own site."""
+        del split, batch_size
+        return iter(())
 
 
 def _load(source: Source, patients: Sequence[str], site: str, device: str) -> Shard:
@@ -118,5 +157,7 @@ def _load(source: Source, patients: Sequence[str], site: str, device: str) -> Sh
     )
 
 
-def _batch(shard: Shard, index: Tensor, masks: Tensor) -> Batch:
-    return acquire(shard.kspace[index], masks, shard.volume[index])
+def _batches(kspace: Tensor, masks: Tensor, volume: Tensor, batch_size: int) -> Iterator[Batch]:
+    for start in range(0, len(volume), batch_size):
+        rows = slice(start, start + batch_size)
+        yield acquire(kspace[rows], masks[rows], volume[rows])

@@ -115,10 +115,10 @@ def _driver(file: h5py.File, algorithm: Algorithm, optimizer_state: str) -> tupl
     )
     cohort = LocalCohort(Setting(algorithm=algorithm, model=unet, train=train, seed=0, target="target"))
     cohort.build({name: _factory(site) for name, site in sites.items()}, None)
-    _, layout = cohort.initial_weights()
+    _, layout, _ = cohort.initial_weights()
     weights = layout.join({name: np.asarray(d) for name, d in file["initial/unet"].items()})
     states: dict[str, Array] = (
-        {name: _identifier_state(file, k) for k, name in enumerate(sources)} if algorithm.needs_target else {}
+        {name: _identifier_state(file, k) for k, name in enumerate(sources)} if algorithm.latents == "target" else {}
     )
     roles = Roles(everyone=tuple(sorted(sites)), sources=tuple(sorted(sources)), target="target")
     driver = Driver(cohort, algorithm, roles, shift_every=0)

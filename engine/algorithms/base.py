@@ -16,6 +16,8 @@ from engine.weights import weighted_mean
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from engine.config import ModelConfig, TrainConfig
+    from engine.models.base import Model
     from engine.training import Forward, LocalTraining
     from engine.types import Batch
 
@@ -27,9 +29,15 @@ class Algorithm:
     weighting: Literal["slices", "uniform"] = "slices"
     """How sites count in the average: by their training slices (McMahan 2017), or all the same."""
 
-    needs_target: ClassVar[bool] = False
-    """Whether the target site's latents travel with each broadcast."""
+    latents: ClassVar[Literal["none", "target", "all"]] = "none"
+    """Whose latents are collected before each round: nobody's; the target's, which travel with the broadcast; all
+    training sites' and the target's, for `observe`."""
+    personal: ClassVar[bool] = False
+    """Whether sites keep some weights for themselves (those that `is_shared` denies)."""
     exchange: ClassVar[str] = "latents"
+
+    def check(self, model: ModelConfig, train: TrainConfig) -> None:
+        """Raises ValueError, in one line, if the method means nothing with this network or this training."""
 
     # ---- at the driver ----------------------------------------------------------------------------------
 
@@ -41,6 +49,10 @@ class Algorithm:
         """What every site is sent at the start of a round."""
         return Broadcast(round=server.round, weights=server.weights)
 
+    def observe(self, server: ServerState, latents: Mapping[str, Array]) -> ServerState:  # noqa: ARG002
+        """With `latents = "all"`, before a round: the state having seen each site's pooled latents [N, D]."""
+        return server
+
     def aggregate(self, server: ServerState, updates: Sequence[SiteUpdate]) -> ServerState:
         """McMahan et al., AISTATS 2017, arXiv 1602.05629, algorithm 1: the mean of the sites' weights."""
         mean = weighted_mean([u.weights for u in updates], self.site_weights(updates))
@@ -51,6 +63,10 @@ class Algorithm:
         return [1.0 if self.weighting == "uniform" else float(u.samples) for u in updates]
 
     # ---- at a site --------------------------------------------------------------------------------------
+
+    def is_shared(self, model: Model, name: str) -> bool:  # noqa: ARG002
+        """Whether a weight is averaged over the sites, rather than each site's own."""
+        return True
 
     def companions(self, local: LocalTraining) -> Mapping[str, nn.Module]:  # noqa: ARG002
         """Networks a site keeps for itself, built once, with their optimiser's state (a domain identifier)."""
@@ -67,5 +83,5 @@ class Algorithm:
         """Between the backward pass and the optimiser's step; `local.weights.gradient` is [Q]."""
 
     def extra_upload(self, local: LocalTraining) -> Mapping[str, Array]:  # noqa: ARG002
-        """Arrays that go to the driver besides the weights."""
+        """After the last step: arrays that go to the driver besides the weights, by their ledger kind."""
         return {}

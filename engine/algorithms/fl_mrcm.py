@@ -25,7 +25,7 @@ class FlMrcm(Algorithm):
     encoder learns to fool it (eq. 5). The target itself, if it trains, does so without the adversarial term.
     """
 
-    needs_target: ClassVar[bool] = True
+    latents: ClassVar[Literal["none", "target", "all"]] = "target"
 
     alignment_weight: float = 0.01
     """Weight of the adversarial loss beside the reconstruction loss (1 in the paper); 0: observe, do not align."""

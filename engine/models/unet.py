@@ -13,20 +13,23 @@ from torch import Tensor, nn
 
 from engine.config import ModelConfig
 from engine.models.base import Model
+from engine.types import Scan
+
+Norm = type[nn.BatchNorm2d] | type[nn.InstanceNorm2d]
 
 
 class ConvBlock(nn.Module):
     """Two 3x3 convolutions, each normalised and rectified: [B, inputs, H, W] -> [B, outputs, H, W]."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(outputs),
+            norm(outputs),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Identity(),  # fastMRI's dropout, at probability 0: keeps the published names
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(outputs),
+            norm(outputs),
             nn.LeakyReLU(0.2, inplace=True),
         )
 
@@ -39,11 +42,11 @@ class ConvBlock(nn.Module):
 class UpBlock(nn.Module):
     """A transposed convolution that doubles the resolution: [B, inputs, H, W] -> [B, outputs, 2H, 2W]."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False),
-            nn.InstanceNorm2d(outputs),
+            norm(outputs),
             nn.LeakyReLU(0.2, inplace=True),
         )
 
@@ -54,26 +57,30 @@ class UpBlock(nn.Module):
 
 
 class UNet(Model):
-    """[B, 1, H, W] -> [B, 1, H, W], with the bottleneck z: [B, channels * 2**pool_layers, H / 2**pools, ...]."""
+    """[B, planes, H, W] -> the same, with the bottleneck z: [B, channels * 2**pool_layers, H / 2**pools, ...].
 
-    def __init__(self, config: ModelConfig) -> None:
+    planes: 1 for magnitudes; an unrolled network's U-Nets have 2, real and imaginary.
+    """
+
+    def __init__(self, config: ModelConfig, planes: int = 1) -> None:
         super().__init__()
+        norm: Norm = nn.BatchNorm2d if config.norm == "batch" else nn.InstanceNorm2d
         widths = [config.channels * 2**level for level in range(config.pool_layers + 1)]
         self.residual = config.residual
         self.latent_channels = widths[-1]
         self.down_sample_layers = nn.ModuleList(
-            ConvBlock(i, o) for i, o in zip([1, *widths[:-2]], widths[:-1], strict=True)
+            ConvBlock(i, o, norm) for i, o in zip([planes, *widths[:-2]], widths[:-1], strict=True)
         )
-        self.conv = ConvBlock(widths[-2], widths[-1])
-        self.up_transpose_conv = nn.ModuleList(UpBlock(2 * w, w) for w in reversed(widths[:-1]))
-        self.up_conv = nn.ModuleList(ConvBlock(2 * w, w) for w in reversed(widths[1:-1]))
-        last = nn.Conv2d(widths[0], 1, 1)
-        self.up_conv.append(nn.Sequential(ConvBlock(2 * widths[0], widths[0]), last))
+        self.conv = ConvBlock(widths[-2], widths[-1], norm)
+        self.up_transpose_conv = nn.ModuleList(UpBlock(2 * w, w, norm) for w in reversed(widths[:-1]))
+        self.up_conv = nn.ModuleList(ConvBlock(2 * w, w, norm) for w in reversed(widths[1:-1]))
+        last = nn.Conv2d(widths[0], planes, 1)
+        self.up_conv.append(nn.Sequential(ConvBlock(2 * widths[0], widths[0], norm), last))
         if config.zero_last:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
-    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def encode(self, x: Tensor, scan: Scan | None = None) -> tuple[Tensor, list[Tensor]]:  # noqa: ARG002
         """[B, 1, H, W] -> the bottleneck z and the skip connections, the input first."""
         skips = [x]
         for down in self.down_sample_layers:
@@ -93,9 +100,9 @@ class UNet(Model):
             x = conv(torch.cat([x, skip], dim=1))
         return skips[0] + x if self.residual else x
 
-    def encoder_weights(self) -> list[nn.Parameter]:
-        """The parameters the bottleneck depends on."""
-        return [*self.down_sample_layers.parameters(), *self.conv.parameters()]
+    def in_encoder(self, name: str) -> bool:
+        """The way down and the bottleneck's own convolutions."""
+        return name.startswith(("down_sample_layers.", "conv."))
 
 
 def pool_latents(z: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from engine.cohort import LocalCohort
 from engine.config import ModelConfig, Setting, TrainConfig
 from engine.driver import Driver, Roles
 from engine.models.base import Model
-from engine.types import Array, RoundReport
+from engine.types import Array, RoundReport, Scan
 from tests.arrays import ArrayFactory, random_arrays
 
 NAMES = ["anna", "berta", "clara", "dora"]
@@ -74,7 +74,7 @@ class TwoWeightNetwork(Model):
         self.a = nn.Parameter(torch.tensor(a))
         self.b = nn.Parameter(torch.tensor(b))
 
-    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def encode(self, x: Tensor, scan: Scan | None = None) -> tuple[Tensor, list[Tensor]]:  # noqa: ARG002
         """z = a x."""
         return self.a * x, []
 
@@ -82,6 +82,6 @@ class TwoWeightNetwork(Model):
         """b z."""
         return self.b * z
 
-    def encoder_weights(self) -> list[nn.Parameter]:
+    def in_encoder(self, name: str) -> bool:
         """a alone."""
-        return [self.a]
+        return name == "a"

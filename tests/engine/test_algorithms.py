@@ -204,7 +204,7 @@ def test_the_reported_gradients_are_those_of_the_first_batch() -> None:
     arrays = random_arrays(["anna", "berta"], 4, 8)
     told = setting(algorithm, "berta", model=TwoWeights())
     federation = driver(told, ["anna", "berta"], arrays)
-    broadcast = federation._with_target(federation._current)
+    broadcast = federation._with_latents(federation._current)
     update = federation.cohort.train(["anna"], broadcast)[0]
     step = abs(float(broadcast.weights[0] - update.weights[0])) / 0.05
     reconstruction, adversarial = (update.metrics[f"{k}_gradient"] for k in ("reconstruction", "adversarial"))

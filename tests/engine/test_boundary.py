@@ -78,10 +78,10 @@ def setting(algorithm: Algorithm) -> Setting:
 def institution(data: Site, algorithm: Algorithm) -> tuple[Institution, Broadcast]:
     """An institution that has trained for a round already, so that its state is full."""
     chosen = setting(algorithm)
-    workspace = Workspace(chosen.model, chosen.train, "cpu", 0)
+    workspace = Workspace(chosen.model, chosen.train, algorithm, "cpu", 0)
     made = Institution(data, workspace, chosen)
     broadcast = Broadcast(round=0, weights=workspace.weights.dump())
-    if algorithm.needs_target:
+    if algorithm.latents == "target":
         other = Institution(site("target", 1), workspace, chosen)
         kind = algorithm.exchange
         broadcast = replace(broadcast, **{kind: getattr(other, "raw" if kind == "raw" else "encode")(broadcast)})

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from engine import checkpoint
 from engine.algorithms import FlMr
 from engine.config import ModelConfig, TrainConfig
-from engine.driver import Snapshot
+from engine.driver import Facts, Outcome, Snapshot
 from engine.placement import Placement
 from engine.types import Preview, RoundReport, Scores, ServerState, SiteRound
 from engine.weights import Layout
@@ -28,7 +28,14 @@ from sites import run_directory
 from sites.config import RunConfig, SiteConfig, difference
 from sites.run_directory import new_directory, open_run, read_rounds, stored_config
 
-LAYOUT = Layout(("a", "b"), ((2,), (1, 2)))
+FACTS = Facts(
+    train_slices={},
+    zero_filled={},
+    layout=Layout.of({"a": (2,), "b": (1, 2)}),
+    private_layout=Layout.of({"c": (2,)}),
+)
+PICTURES = {name: np.zeros((2, 2), np.float32) for name in run_directory.PICTURES}
+OUTCOME = Outcome(test={}, zero_filled={}, private={}, previews=[Preview(site="a", **PICTURES)], ledger={})
 
 
 @pytest.fixture
@@ -56,8 +63,7 @@ def train(config: RunConfig, last: int, finish: bool = False) -> None:
             due = round % config.checkpoint_every == 0 or round == config.rounds
             run.append(report(round), snapshot(round) if due else None)
         if finish:
-            pictures = {name: np.zeros((2, 2), np.float32) for name in run_directory.PICTURES}
-            run.finish({"rounds": last, "ledger": {"scores": 1}}, LAYOUT, [Preview(site="a", **pictures)])
+            run.finish({"rounds": last, "ledger": {"scores": 1}}, FACTS, OUTCOME)
 
 
 def refusal(config: RunConfig) -> str:
