@@ -74,10 +74,14 @@ def load(path: Path, run: str = "") -> Snapshot:
 def atomically(path: Path) -> Iterator[Path]:
     """A temporary name to write to: the whole content comes under its name, or what was there before stays."""
     temporary = path.with_name(f".{path.name}.tmp")
-    yield temporary
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())  # also after a power cut
-    temporary.replace(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # also after a power cut
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:

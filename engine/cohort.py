@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -92,14 +91,10 @@ class LocalCohort(Cohort):
         import torch
 
         from engine.streams import torch_seed
-        from engine.training import Workspace
+        from engine.training import Workspace, repeatable
 
         torch.set_num_threads(setting.threads)
-        if setting.device == "cuda":  # repeatable, at some cost in speed
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.backends.cudnn.benchmark = False
-            torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32
-            torch.use_deterministic_algorithms(True, warn_only=True)
+        repeatable(setting.device)
         self._setting = setting
         seed = torch_seed(setting.seed, "model")
         self._workspace = Workspace(setting.model, setting.train, setting.algorithm, setting.device, seed)

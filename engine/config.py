@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from engine.algorithms.base import Algorithm
+from engine.validation import require
 
 if TYPE_CHECKING:
     from engine.models.base import Model
@@ -32,9 +33,14 @@ class ModelConfig:
     """Unrolled iterations, each a U-Net and a data-consistency step on k-space; 0: the U-Net alone, on magnitudes."""
 
     def __post_init__(self) -> None:
-        _at_least("channels", self.channels, 1)
-        _at_least("pool_layers", self.pool_layers, 1)
-        _at_least("cascades", self.cascades, 0)
+        require(
+            self,
+            [
+                ("channels", self.channels >= 1, "at least 1"),
+                ("pool_layers", self.pool_layers >= 1, "at least 1"),
+                ("cascades", self.cascades >= 0, "at least 0"),
+            ],
+        )
         if self.cascades and not self.residual:
             raise ValueError("residual is False and an unrolled network is residual by construction; take --residual")
 
@@ -71,11 +77,16 @@ class TrainConfig:
     """Arithmetic of the network: fp32, bf16 (autocast; weights stay fp32), or fp64 (parity checks)."""
 
     def __post_init__(self) -> None:
-        _positive("lr", self.lr)
-        _positive("lr_decay", self.lr_decay)
-        _at_least("lr_decay_round", self.lr_decay_round, 0)
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("local_epochs", self.local_epochs, 0)
+        require(
+            self,
+            [
+                ("lr", 0 < self.lr < math.inf, "above 0"),
+                ("lr_decay", 0 < self.lr_decay < math.inf, "above 0"),
+                ("lr_decay_round", self.lr_decay_round >= 0, "at least 0"),
+                ("batch_size", self.batch_size >= 1, "at least 1"),
+                ("local_epochs", self.local_epochs >= 0, "at least 0"),
+            ],
+        )
 
     def learning_rate(self, round: int) -> float:
         """The learning rate of a round counted from 0."""
@@ -94,13 +105,3 @@ class Setting:
     target: str | None
     device: str = "cpu"
     threads: int = 1
-
-
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} = {value}: must be positive and finite")
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ValueError(f"{name} = {value}: must be at least {least}")

@@ -15,6 +15,7 @@ from engine.config import Setting
 from engine.ledger import SCORE_BYTES, Ledger
 from engine.placement import Plan
 from engine.shift import mmd
+from engine.streams import rng
 from engine.types import (
     Array,
     Broadcast,
@@ -93,11 +94,12 @@ class Stopwatch:
 class Driver:
     """Runs rounds: broadcast, encode the target, train locally, aggregate, evaluate."""
 
-    def __init__(self, cohort: Cohort, algorithm: Algorithm, roles: Roles, shift_every: int = 1) -> None:
+    def __init__(self, cohort: Cohort, algorithm: Algorithm, roles: Roles, shift_every: int = 1, seed: int = 0) -> None:
         self.cohort = cohort
         self.algorithm = algorithm
         self.roles = roles
         self.shift_every = shift_every
+        self.seed = seed
         self.ledger = Ledger()
         self.server: ServerState
         self._current: Broadcast  # of self.server: what sites evaluate now and start the next round with
@@ -250,7 +252,7 @@ class Driver:
             latents = dict(zip(names, self.cohort.encode(names, broadcast), strict=True))
             for array in latents.values():
                 self.ledger.add("latents", array)
-            self.server = algorithm.observe(self.server, latents)
+            self.server = algorithm.observe(self.server, latents, rng(self.seed, "observe", "", broadcast.round))
             return replace(broadcast, extra=algorithm.broadcast(self.server).extra)
         if algorithm.latents == "none" or target is None:
             return broadcast
@@ -305,7 +307,7 @@ class DriverActor:
 
     def __init__(self, setting: Setting, plan: Plan, roles: Roles, shift_every: int) -> None:
         self._cohort = RayCohort(setting, plan)
-        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every)
+        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every, setting.seed)
 
     def start(self, factories: Mapping[str, SiteFactory], shared: Sequence[Any], snapshot: Snapshot | None) -> Facts:
         """Build the sites. shared: a list of one object reference, which only the workers resolve."""

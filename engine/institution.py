@@ -85,7 +85,7 @@ class Institution:
         collected: list[Tensor] = []
 
         def reconstruct(batch: Batch) -> Tensor:
-            z, image = self._reconstruct(batch)
+            z, image = self._workspace.reconstruct(batch)
             if latents:
                 collected.append(pool_latents(z).float())
             return image
@@ -106,7 +106,7 @@ class Institution:
 
         def reconstruct(batch: Batch) -> Tensor:
             zero_filled.append(batch.zero_filled)
-            return self._reconstruct(batch)[1]
+            return self._workspace.reconstruct(batch)[1]
 
         truth, image = next(self._volumes("test", reconstruct))
         middle = len(truth) // 2
@@ -191,13 +191,6 @@ class Institution:
         """The first epoch's batches of this round."""
         batches = self._site.train_batches(broadcast.round, 0, self._setting.train.batch_size)
         return self._workspace.cast(batches)
-
-    def _reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The bottleneck, and the reconstruction [B, H, W] in the scanner's units."""
-        with self._workspace.forward_precision():
-            z, skips = self._workspace.model.encode(batch.input, batch.scan)
-            output = self._workspace.model.decode(z, skips)
-        return z, output[:, 0].to(batch.mean.dtype) * batch.std[:, None, None] + batch.mean[:, None, None]
 
     def _score(self, split: Split, image_of: Callable[[Batch], Tensor]) -> SiteScores:
         scores = tuple(score(truth, image) for truth, image in self._volumes(split, image_of))

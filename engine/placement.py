@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.validation import require
+
 Auto = Literal["auto"]
 GRAIN = 10_000  # Ray counts resources in steps of 1e-4
 SEARCH = 10_000  # steps, well under a second
@@ -34,15 +36,13 @@ class Placement:
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, for a value that no machine can meet."""
         share, workers, together = self.gpus_per_site, self.workers, self.sites_per_worker
-        checks = (
+        rules = (
             ("workers", workers == "auto" or workers >= 0, "at least 0, or auto"),
             ("sites_per_worker", together == "auto" or together >= 1, "at least 1, or auto"),
             ("gpus_per_site", share == "auto" or 0 < share <= 1, "above 0 and at most 1, or auto"),
             ("threads", self.threads >= 1, "at least 1"),
         )
-        for name, valid, allowed in checks:
-            if not valid:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
+        require(self, rules)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.columns import Column, cut, fit, line, longest, titles
-from engine.pictures import HalfBlocks, half_blocks
+from engine.pictures import GAP, HalfBlocks, half_blocks
 from engine.standings import byte_size, clock_time, mean
-from engine.types import Preview
+from engine.types import Array, Preview
 
 Site = Mapping[str, Any]  # of summary.json
 WIDEST = 160  # columns of the pictures
@@ -30,13 +30,25 @@ def summary_view(summary: Mapping[str, Any], preview: Preview | None) -> Rendera
 
 def pictures(preview: Preview, width: int) -> HalfBlocks:
     """Zero-filled, reconstruction, error and truth side by side."""
+    return slice_pictures(preview.zero_filled, preview.reconstruction, preview.truth, width)
+
+
+def slice_pictures(
+    zero_filled: Array, reconstruction: Array, truth: Array | None, width: int, rows: int | None = None
+) -> HalfBlocks:
+    """The same of one slice [H, W]; where the truth is unknown, what the network changed. rows: at most so many."""
+    known = zero_filled if truth is None else truth
+    third = "change" if truth is None else "error"
     images = [
-        ("zero-filled", preview.zero_filled),
-        ("reconstruction", preview.reconstruction),
-        ("error", np.abs(np.subtract(preview.reconstruction, preview.truth, dtype=np.float64))),
-        ("truth", preview.truth),
+        ("zero-filled", zero_filled),
+        ("reconstruction", reconstruction),
+        (third, np.abs(np.subtract(reconstruction, known, dtype=np.float64))),
     ]
-    return half_blocks(images, width, heat=["error"])
+    images += [] if truth is None else [("truth", truth)]
+    if rows is not None:
+        height, columns = zero_filled.shape
+        width = min(width, len(images) * (max(1, 2 * rows * columns // height) + GAP) - GAP)
+    return half_blocks(images, width, heat=[third])
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,11 @@ def facts_table(summary: Mapping[str, Any]) -> Table:
     took += [f"{seconds['median_round']:.2f} s a round"]
     facts = [("crossed", crossed), ("took", ", ".join(took))]
     facts.append(("weights", f"sha256 {summary['weights_sha256'][:12]}, seed {summary['seed']}"))
+    return labelled(facts)
+
+
+def labelled(facts: Sequence[tuple[str, str]]) -> Table:
+    """A line each: what it is about, and the words."""
     table = Table.grid(padding=(0, 2, 0, 1))
     for label, text in facts:
         table.add_row(Text(label, "bright_black"), Text(text))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +31,15 @@ def seeded(seed: int, build: Callable[[], T]) -> T:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return build()
+
+
+def repeatable(device: str) -> None:
+    """Torch in this process so that a GPU repeats itself bit for bit, at some cost in speed."""
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 class Trainable:
@@ -64,6 +75,7 @@ class Workspace:
         self.model = seeded(seed, model.build).to(self.device, self.dtype)
         self.weights = FlatWeights(self.model, lambda name: algorithm.is_shared(self.model, name))
         self._private = self.weights.private_values()
+        self._references: dict[str, tuple[Model, FlatWeights]] = {}
 
     def load(self, broadcast: Broadcast, private: Tensor | None) -> None:
         """Take up the broadcast weights, and a site's own: those given, or the broadcast mean, or the initial ones."""
@@ -79,11 +91,27 @@ class Workspace:
         for batch in batches:
             yield replace(batch, input=batch.input.to(self.dtype), target=batch.target.to(self.dtype))
 
-    def encode(self, images: Tensor, scan: Scan | None = None) -> Tensor:
-        """[B, 1, H, W], and what was measured -> pooled latents [B, D] of the network as it is."""
+    def encode(self, images: Tensor, scan: Scan | None = None, model: Model | None = None) -> Tensor:
+        """[B, 1, H, W], and what was measured -> pooled latents [B, D] of the network as it is, or of another."""
         with self.forward_precision():
-            z, _ = self.model.encode(images, scan)
+            z, _ = (model or self.model).encode(images, scan)
         return pool_latents(z).to(self.dtype)
+
+    def reference(self, name: str, weights: Tensor) -> Model:
+        """A second network with these weights [P], to compare with; it is overwritten by the next of its name."""
+        if name not in self._references:
+            model = copy.deepcopy(self.model).eval()
+            self._references[name] = model, FlatWeights(model)
+        model, flat = self._references[name]
+        flat.values.copy_(weights)
+        return model
+
+    def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The bottleneck, and the reconstruction [B, H, W] in the scanner's units."""
+        with self.forward_precision():
+            z, skips = self.model.encode(batch.input, batch.scan)
+            output = self.model.decode(z, skips)
+        return z, output[:, 0].to(batch.mean.dtype) * batch.std[:, None, None] + batch.mean[:, None, None]
 
     @contextmanager
     def forward_precision(self) -> Iterator[None]:
@@ -104,7 +132,7 @@ class LocalTraining:
     """One site's training in one round: what an algorithm's hooks see.
 
     epoch and step count from 0 within the round and the epoch; rng is the site's own stream for this round.
-    Tensors of a hook's own: scratch lasts for the step, held for the round, memory for the run (checkpoints have it).
+    Tensors of a hook's own: scratch lasts for the step, memory for the run (checkpoints have it).
     """
 
     def __init__(
@@ -126,9 +154,9 @@ class LocalTraining:
         self.companions: dict[str, Trainable] = {}
         self.epoch = self.step = self.steps = 0
         self.scratch: dict[str, Tensor] = {}
-        self.held: dict[str, Tensor] = {}
         self.memory: dict[str, Tensor] = {} if memory is None else memory
         self._received: dict[str, Tensor] = {}
+        self._references: dict[str, Model] = {}
         self._log: dict[str, list[Tensor]] = {}
 
     @property
@@ -161,6 +189,22 @@ class LocalTraining:
             z, skips = self.model.encode(batch.input, batch.scan)
             output = self.model.decode(z, skips)
         return Forward(pool_latents(z).to(self.workspace.dtype), output.to(self.workspace.dtype))
+
+    def draw_target_latents(self, count: int) -> Tensor:
+        """[count, D] of those the target sent before the round, drawn from this site's stream."""
+        latents = self.received("latents")
+        return latents[self.rng.integers(len(latents), size=count)]
+
+    @torch.no_grad()
+    def latents_under(self, name: str, weights: Tensor, batch: Batch) -> Tensor:
+        """[B, D] pooled latents of a batch under other weights [P], which are taken up once a round by their name."""
+        if name not in self._references:
+            self._references[name] = self.workspace.reference(name, weights)
+        return self.workspace.encode(batch.input, batch.scan, self._references[name])
+
+    def similarity(self, first: Tensor, second: Tensor) -> Tensor:
+        """[B] cosines of the rows of two [B, D]."""
+        return F.cosine_similarity(first, second)
 
     def reconstruction_loss(self, batch: Batch, forward: Forward) -> Tensor:
         """Mean absolute error against the training target, logged as `l1`."""

@@ -111,6 +111,17 @@ class FlatWeights:
         assert self.private is not None
         self.values[self.private] = values
 
+    def load_named(self, weights: Mapping[str, Array]) -> None:
+        """Overwrite all weights, by name. Raises ValueError on a missing or surplus name or another shape."""
+        import torch
+
+        kept = self.private_layout.names
+        dtype = self.view().dtype
+        self.load(self.layout.join({n: w for n, w in weights.items() if n not in kept}).astype(dtype))
+        if self.private is not None:
+            own = self.private_layout.join({n: weights[n] for n in kept if n in weights}).astype(dtype)
+            self.load_private(torch.from_numpy(own).to(self.values.device))
+
     def private_values(self) -> torch.Tensor:
         """A copy of the weights that stay, [R]; empty where all cross."""
         return self.values[:0].clone() if self.private is None else self.values[self.private]

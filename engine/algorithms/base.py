@@ -14,6 +14,7 @@ from engine.types import Array, Broadcast, ServerState, SiteUpdate
 from engine.weights import weighted_mean
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from torch import Tensor, nn
 
     from engine.config import ModelConfig, TrainConfig
@@ -49,8 +50,11 @@ class Algorithm:
         """What every site is sent at the start of a round."""
         return Broadcast(round=server.round, weights=server.weights)
 
-    def observe(self, server: ServerState, latents: Mapping[str, Array]) -> ServerState:  # noqa: ARG002
-        """With `latents = "all"`, before a round: the state having seen each site's pooled latents [N, D]."""
+    def observe(self, server: ServerState, latents: Mapping[str, Array], rng: Generator) -> ServerState:  # noqa: ARG002
+        """With `latents = "all"`, before a round: the state having seen each site's pooled latents [N, D].
+
+        rng: the round's own stream.
+        """
         return server
 
     def aggregate(self, server: ServerState, updates: Sequence[SiteUpdate]) -> ServerState:

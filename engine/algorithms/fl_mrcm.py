@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from engine.algorithms.base import Algorithm
 from engine.types import TrainingStopped
+from engine.validation import require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from engine.config import ModelConfig, TrainConfig
     from engine.training import Forward, LocalTraining
     from engine.types import Batch
 
@@ -30,11 +32,17 @@ class FlMrcm(Algorithm):
     alignment_weight: float = 0.01
     """Weight of the adversarial loss beside the reconstruction loss (1 in the paper); 0: observe, do not align."""
     alignment_warmup: int = 0
-    """Rounds before the full weight: with N it rises linearly from 1 / (N + 1) of it in the first round."""
+    """Rounds before the full weight; in the first of them it is that of 1 / (N + 1) of the way."""
+    alignment_schedule: Literal["linear", "ganin"] = "linear"
+    """How the weight rises over the warm-up's way p from 0 to 1: p, or 2 / (1 + exp(-10 p)) - 1 (Ganin 2016)."""
     identifier_lr: float = 1e-3
     """Learning rate of the domain identifiers; their optimiser is the network's kind, its state always kept."""
     identifier_steps: int = 1
     """Identifier steps for each step of the network."""
+    identifier_penalty: float = 0.0
+    """Weight of the squared gradient of the identifier's logit on the latents (Mescheder 2018); 0: none."""
+    label_smoothing: float = 0.0
+    """What the identifier is told: 1 - s / 2 and s / 2 in place of 1 and 0 (Szegedy 2016); 0: the plain labels."""
     identifier_form: Literal["two_logits", "one_logit"] = "two_logits"
     """Two rectified logits as published, or one plain logit."""
     exchange: Literal["latents", "raw"] = "latents"  # type: ignore[misc]
@@ -42,19 +50,29 @@ class FlMrcm(Algorithm):
 
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, for a value that means nothing."""
-        checks = (
-            ("alignment_weight", 0 <= self.alignment_weight < math.inf, "at least 0"),
-            ("alignment_warmup", self.alignment_warmup >= 0, "at least 0"),
-            ("identifier_lr", 0 < self.identifier_lr < math.inf, "above 0"),
-            ("identifier_steps", self.identifier_steps >= 1, "at least 1"),
+        require(
+            self,
+            [
+                ("alignment_weight", 0 <= self.alignment_weight < math.inf, "at least 0"),
+                ("alignment_warmup", self.alignment_warmup >= 0, "at least 0"),
+                ("identifier_lr", 0 < self.identifier_lr < math.inf, "above 0"),
+                ("identifier_steps", self.identifier_steps >= 1, "at least 1"),
+                ("identifier_penalty", 0 <= self.identifier_penalty < math.inf, "at least 0"),
+                ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            ],
         )
-        for name, valid, allowed in checks:
-            if not valid:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
+
+    def check(self, model: ModelConfig, train: TrainConfig) -> None:  # noqa: ARG002
+        """Raises ValueError for raw images to a network that needs their k-space."""
+        if self.exchange == "raw" and model.cascades:
+            raise ValueError("exchange is 'raw': images, and an unrolled network needs k-space; take --cascades 0")
 
     def weight(self, round: int) -> float:
-        """The alignment weight of a round counted from 0."""
-        return self.alignment_weight * min(1.0, (round + 1) / (self.alignment_warmup + 1))
+        """The alignment weight of a round counted from 0. Ganin et al., JMLR 2016, arXiv 1505.07818, section 5.2.2."""
+        way = min(1.0, (round + 1) / (self.alignment_warmup + 1))
+        if self.alignment_schedule == "ganin" and way < 1:
+            way = 2 / (1 + math.exp(-10 * way)) - 1
+        return self.alignment_weight * way
 
     def companions(self, local: LocalTraining) -> Mapping[str, nn.Module]:
         """The domain identifier C_k of a source site."""
@@ -66,7 +84,7 @@ class FlMrcm(Algorithm):
 
     def before_step(self, local: LocalTraining, forward: Forward) -> None:
         """The identifier's steps, on detached latents (eq. 4)."""
-        from engine.models.identifier import accuracy, identification_loss
+        from engine.models.identifier import accuracy, gradient_penalty, identification_loss
 
         if local.is_target:
             return
@@ -75,10 +93,12 @@ class FlMrcm(Algorithm):
         source, target = forward.latents.detach(), latents.detach()
         for step in range(self.identifier_steps):
             logits = identifier.module(source), identifier.module(target)
-            loss = identification_loss(*logits)
+            loss = identification_loss(*logits, smoothing=self.label_smoothing)
             if step == 0:  # before the identifier has learnt from these very latents
                 local.log("identifier_accuracy", accuracy(*logits))
                 local.log("identifier_loss", loss)
+            if self.identifier_penalty:
+                loss = loss + self.identifier_penalty * gradient_penalty(identifier.module, source, target)
             identifier.descend(loss, self.identifier_lr)
 
     def loss(self, local: LocalTraining, batch: Batch, forward: Forward) -> Tensor:
@@ -125,5 +145,4 @@ class FlMrcm(Algorithm):
             start = local.step * local.config.batch_size
             rows = [(start + i) % len(raw) for i in range(count)]
             return local.encode(raw[rows])
-        latents = local.received("latents")
-        return latents[local.rng.integers(len(latents), size=count)]
+        return local.draw_target_latents(count)

@@ -42,7 +42,7 @@ def driver(
     roles = Roles(
         everyone=tuple(sorted(names)), sources=tuple(sorted(names if sources is None else sources)), target=told.target
     )
-    started = Driver(cohort, told.algorithm, roles, shift_every)
+    started = Driver(cohort, told.algorithm, roles, shift_every, told.seed)
     started.start()
     return started
 

@@ -46,6 +46,16 @@ def test_the_first_warm_up_round_has_its_share_of_the_weight() -> None:
     assert [algorithm.weight(r) for r in range(4)] == pytest.approx([0.3, 0.6, 0.9, 0.9])
 
 
+def test_ganins_schedule_rises_from_little_to_the_full_weight() -> None:
+    """Ganin 2016, section 5.2.2: 2 / (1 + exp(-10 p)) - 1, tanh(5 p) in other words."""
+    algorithm = FlMrcm(alignment_weight=0.5, alignment_warmup=9, alignment_schedule="ganin")
+    weights = [algorithm.weight(r) for r in range(12)]
+    assert weights[:9] == pytest.approx([0.5 * np.tanh(5 * (r + 1) / 10) for r in range(9)])
+    assert weights[9:] == [0.5] * 3
+    constant = FlMrcm(alignment_weight=0.5, alignment_schedule="ganin")
+    assert [constant.weight(r) for r in range(2)] == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_one_source_is_centralised_training(optimizer: str) -> None:
     """A plain torch loop over the same batches ends with the same weights; the optimiser runs through."""
@@ -116,14 +126,25 @@ def test_golden_fl_mr() -> None:
 
 
 @pytest.mark.parametrize("exchange", ["latents", "raw"])
-def test_golden_fl_mrcm(exchange: str) -> None:
+@pytest.mark.parametrize(
+    ("steps", "smoothing", "penalty"), [(1, 0.0, 0.0), (3, 0.0, 0.0), (1, 0.2, 0.0), (1, 0.0, 0.7), (2, 0.2, 0.7)]
+)
+def test_golden_fl_mrcm(exchange: str, steps: int, smoothing: float, penalty: float) -> None:
     """Algorithm 1 of Guo 2021 with SGD: identifier step (eq. 4), then L1 + w * confusion (eq. 5 and 6).
 
     Two sites, one of them the target, which also trains. With latents the target's side is a constant; with raw
-    images the source's encoder makes the target's latents too, and the gradient flows through both.
+    images the source's encoder makes the target's latents too, and the gradient flows through both. The identifier
+    may take several steps, on labels smoothed, with its gradient penalised.
     """
     arrays = random_arrays(["anna", "berta"], 4, 8)
-    algorithm = FlMrcm(alignment_weight=0.5, identifier_lr=0.1, exchange=exchange)  # type: ignore[arg-type]
+    algorithm = FlMrcm(
+        alignment_weight=0.5,
+        identifier_lr=0.1,
+        exchange=exchange,  # type: ignore[arg-type]
+        identifier_steps=steps,
+        label_smoothing=smoothing,
+        identifier_penalty=penalty,
+    )
     told = setting(algorithm, "berta", model=TwoWeights(), precision="fp64")
     federation = driver(told, ["anna", "berta"], {k: v.astype(np.float64) for k, v in arrays.items()})
     images = {key: torch.from_numpy(array.astype(np.float64))[:, None] for key, array in arrays.items()}
@@ -141,9 +162,12 @@ def test_golden_fl_mrcm(exchange: str) -> None:
             if name == "anna":
                 source = pooled(a * x)
                 target = pooled(a * images["berta/input"]) if exchange == "raw" else latents[drawn]
-                told_apart = confusion(phi, source.detach(), target.detach(), [0.0, 1.0])
-                phi = [p - 0.1 * g for p, g in zip(phi, torch.autograd.grad(told_apart, phi), strict=True)]
-                phi = [p.detach().requires_grad_() for p in phi]
+                for _ in range(steps):
+                    known = source.detach(), target.detach()
+                    told_apart = confusion(phi, *known, [smoothing / 2, 1 - smoothing / 2])
+                    told_apart = told_apart + penalty * sum(half_squared_slope(phi, z) for z in known) / 2
+                    phi = [p - 0.1 * g for p, g in zip(phi, torch.autograd.grad(told_apart, phi), strict=True)]
+                    phi = [p.detach().requires_grad_() for p in phi]
                 loss = loss + 0.5 * confusion(phi, source, target, [1.0, 0.0])
             gradients = torch.autograd.grad(loss, [a, b])
             ends.append(torch.stack([w - 0.05 * g for w, g in zip((a, b), gradients, strict=True)]).detach())
@@ -168,17 +192,31 @@ def pooled(z: torch.Tensor) -> torch.Tensor:
 
 def confusion(phi: list[torch.Tensor], source: torch.Tensor, target: torch.Tensor, label: list[float]) -> torch.Tensor:
     """Mean of the two binary cross-entropies; the source is labelled `label`, the target the reverse."""
-    w1, b1, w2, b2 = phi
 
     def entropy(latents: torch.Tensor, one_hot: list[float]) -> torch.Tensor:
-        hidden = latents @ w1.T + b1
-        hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
-        logits = hidden @ w2.T + b2
-        logits = torch.where(logits > 0, logits, 0.2 * logits)
-        probability, wanted = torch.sigmoid(logits), torch.tensor(one_hot).double()
+        probability, wanted = torch.sigmoid(two_logits(phi, latents)), torch.tensor(one_hot).double()
         return -(wanted * probability.log() + (1 - wanted) * (1 - probability).log()).mean()
 
     return (entropy(source, label) + entropy(target, label[::-1])) / 2
+
+
+def two_logits(phi: list[torch.Tensor], latents: torch.Tensor) -> torch.Tensor:
+    """[B, 4] -> [B, 2]: the published identifier."""
+    w1, b1, w2, b2 = phi
+    hidden = latents @ w1.T + b1
+    logits = torch.where(hidden > 0, hidden, 0.2 * hidden) @ w2.T + b2
+    return torch.where(logits > 0, logits, 0.2 * logits)
+
+
+def half_squared_slope(phi: list[torch.Tensor], latents: torch.Tensor) -> torch.Tensor:
+    """Mescheder 2018, eq. 9, of the difference of the logits: the slope written out layer by layer."""
+    w1, b1, w2, b2 = phi
+    hidden = latents @ w1.T + b1
+    first = torch.where(hidden > 0, 1.0, 0.2)
+    second = torch.where(torch.where(hidden > 0, hidden, 0.2 * hidden) @ w2.T + b2 > 0, 1.0, 0.2)
+    outer = second[:, 1:] * w2[1] - second[:, :1] * w2[0]  # [B, 256]
+    slope = (outer * first) @ w1
+    return (slope**2).sum(1).mean() / 2
 
 
 # ---- alignment health ---------------------------------------------------------------------------------------

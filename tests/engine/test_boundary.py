@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+import engine.algorithms
 import engine.types
-from engine.algorithms import Algorithm, FlMr, FlMrcm
+from engine.algorithms import Algorithm, FedBn, FlMr, FlMrcm
 from engine.cohort import Cohort, LocalCohort, RayCohort
 from engine.config import ModelConfig, Setting, TrainConfig
 from engine.driver import Driver, Roles
 from engine.institution import Institution
 from engine.training import Workspace
-from engine.types import Array, Broadcast, Preview, SiteScores, SiteUpdate
+from engine.types import Array, Broadcast, Preview, ServerState, SiteScores, SiteUpdate
 from sites.config import SiteConfig
 from sites.site import Site
 from sites.sources.base import KSpace
@@ -39,6 +40,7 @@ METHODS: dict[str, tuple[object, Call]] = {
         ],
     ),
     "zero_filled": (SiteScores, lambda site, _: [site.zero_filled(split) for split in ("train", "val", "test")]),
+    "private": (Array, lambda site, _: site.private() if site._setting.algorithm.personal else None),
     "state": (Array, lambda site, _: site.state()),
     "restore": (type(None), lambda site, _: site.restore(site.state())),
 }
@@ -46,7 +48,7 @@ EXCEPTIONS: dict[str, tuple[object, Call]] = {
     "raw": (Array, lambda site, broadcast: site.raw(broadcast)),
     "preview": (Preview, lambda site, broadcast: site.preview(broadcast)),
 }
-OF_COHORT = {"train", "encode", "raw", "evaluate", "zero_filled", "slices", "previews", "states", "restore"}
+OF_COHORT = {"train", "encode", "raw", "evaluate", "zero_filled", "slices", "previews", "private", "states", "restore"}
 NO_SITES_DATA = {"build", "call", "initial_weights", "revive", "close"}  # `call` returns what the methods above do
 
 
@@ -71,7 +73,8 @@ def site(name: str, seed: int = 0) -> Site:
 
 
 def setting(algorithm: Algorithm) -> Setting:
-    model, train = ModelConfig(channels=2, pool_layers=2), TrainConfig(batch_size=3, local_epochs=2)
+    model = ModelConfig(channels=2, pool_layers=2, norm="batch" if isinstance(algorithm, FedBn) else "instance")
+    train = TrainConfig(batch_size=3, local_epochs=2)
     return Setting(algorithm=algorithm, model=model, train=train, seed=0, target="target")
 
 
@@ -85,6 +88,10 @@ def institution(data: Site, algorithm: Algorithm) -> tuple[Institution, Broadcas
         other = Institution(site("target", 1), workspace, chosen)
         kind = algorithm.exchange
         broadcast = replace(broadcast, **{kind: getattr(other, "raw" if kind == "raw" else "encode")(broadcast)})
+    if algorithm.latents == "all":
+        server, own = ServerState(round=0, weights=broadcast.weights), made.encode(broadcast)
+        server = algorithm.observe(server, {"a": own, "b": own + 1}, np.random.default_rng(0))
+        broadcast = algorithm.broadcast(server)
     made.train(broadcast)
     return made, replace(broadcast, round=1)
 
@@ -144,6 +151,7 @@ ALGORITHMS = {
     "latents": FlMrcm(),
     "raw": FlMrcm(exchange="raw"),
     "one-logit": FlMrcm(identifier_form="one_logit"),
+    **{name: kind() for name, kind in engine.algorithms.ALGORITHMS.items()},
 }
 
 
@@ -201,7 +209,7 @@ class Watched(LocalCohort):
         return answers
 
 
-@pytest.mark.parametrize("algorithm", [FlMr(), FlMrcm()], ids=["fl-mr", "latents"])
+@pytest.mark.parametrize("algorithm", [kind() for kind in engine.algorithms.ALGORITHMS.values()])
 def test_a_federations_rounds_use_no_exception(algorithm: Algorithm) -> None:
     names = ("a", "b", "target")
     data = {name: site(name, seed) for seed, name in enumerate(names)}
@@ -211,7 +219,8 @@ def test_a_federations_rounds_use_no_exception(algorithm: Algorithm) -> None:
     driver.start()
     for report, snapshot in driver.run(2):
         assert snapshot is not None
-        assert report.ledger.keys() <= {"weights", "latents", "scores", "state"}
+        kinds = {"weights", "latents", "scores", "state"}
+        assert report.ledger.keys() <= kinds | {"control", "identifier"}
     driver.finish(previews=False)
     assert {method for method, _ in cohort.seen} <= METHODS.keys()
     rows = set().union(*map(private_rows, data.values()))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.algorithms import FlMrcm
+from engine.algorithms import Adcol, Algorithm, FedMri, FedOpt, FlMmd, FlMrcm, Moon
 from engine.cluster import cluster
 from engine.driver import Roles, Snapshot
 from engine.placement import Machine, Placement, plan
@@ -72,6 +72,23 @@ def test_actors_equal_one_process(local: tuple[list[RoundReport], Snapshot], pla
     assert all(np.array_equal(items[-1][1].sites[name], snapshot.sites[name]) for name in snapshot.sites)
     assert [r.sites for r, _ in items] == [r.sites for r in reports]
     assert [r.ledger for r, _ in items] == [r.ledger for r in reports]
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [Adcol(), FedMri(), *(pytest.param(kind, marks=pytest.mark.slow) for kind in (Moon(), FlMmd(), FedOpt()))],
+)
+def test_actors_equal_one_process_whatever_the_method(algorithm: Algorithm) -> None:
+    """Also where the server learns by itself, and where weights and memories stay at the sites."""
+    told = setting(algorithm, "dora", optimizer="adam", lr=1e-3)
+    here = list(driver(told, NAMES, ARRAYS, shift_every=1).run(2))
+    with remote(told) as federation:
+        there = list(federation.run(2))
+    assert here[-1][1] is not None
+    assert there[-1][1] is not None
+    assert np.array_equal(there[-1][1].server.weights, here[-1][1].server.weights)
+    assert [r.sites for r, _ in there] == [r.sites for r, _ in here]
+    assert [r.ledger for r, _ in there] == [r.ledger for r, _ in here]
 
 
 @pytest.mark.parametrize("snapshot_every", [1, pytest.param(3, marks=pytest.mark.slow)])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.models.base import Model
-from engine.models.identifier import Identifier, IdentifierForm, accuracy, identification_loss
+from engine.models.identifier import Identifier, IdentifierForm, accuracy, gradient_penalty, identification_loss
 from engine.models.unet import pool_latents
 from sites.config import RunConfig
 
@@ -162,7 +162,7 @@ def test_pooled_latents(height: int, width: int) -> None:
 
 @pytest.mark.parametrize("bad", [{"channels": 0}, {"pool_layers": 0}])
 def test_impossible_networks_are_refused(bad: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="take at least 1"):
         ModelConfig(channels=bad.get("channels", 8), pool_layers=bad.get("pool_layers", 4))
 
 
@@ -252,3 +252,33 @@ def test_an_identifier_learns_to_tell_and_an_encoder_to_fool_it(form: Identifier
         loss = identification_loss(identifier(moved), identifier(target), swapped=True)
         moved.data -= 50 * torch.autograd.grad(loss, moved)[0]
     assert float(accuracy(identifier(moved), identifier(target))) < 0.6
+
+
+# ---- what may stabilise the identifier ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["two_logits", "one_logit"])
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+def test_smoothed_labels_are_met_by_a_finite_logit(form: IdentifierForm, smoothing: float) -> None:
+    """Binary cross-entropy against 1 - s / 2 is least at the logit log((1 - s / 2) / (s / 2))."""
+    sure = math.log((1 - smoothing / 2) / (smoothing / 2))
+    says_source = [[-sure, sure]] if form == "two_logits" else [[sure]]
+    source = torch.tensor(says_source, dtype=torch.float64, requires_grad=True)
+    target = (-source).detach().requires_grad_()
+    loss = identification_loss(source, target, smoothing=smoothing)
+    gradients = torch.autograd.grad(loss, [source, target])
+    assert all(float(g.abs().max()) < 1e-12 for g in gradients)
+    plain = identification_loss(source, target)
+    assert identification_loss(source, target, smoothing=0).item() == plain.item()
+
+
+def test_gradient_penalty_of_a_linear_identifier_is_half_its_squared_weight() -> None:
+    linear = torch.nn.Linear(6, 1).double()
+    batches = [torch.randn(5, 6, dtype=torch.float64) for _ in range(2)]
+    penalty = gradient_penalty(linear, *batches)
+    assert penalty.item() == pytest.approx(linear.weight.square().sum().item() / 2)
+    two = torch.nn.Linear(6, 2).double()
+    difference = (two.weight[1] - two.weight[0]).square().sum() / 2
+    assert gradient_penalty(two, *batches).item() == pytest.approx(difference.item())
+    (gradient,) = torch.autograd.grad(penalty, [linear.weight])
+    torch.testing.assert_close(gradient, linear.weight.detach())
