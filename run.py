@@ -1,4 +1,4 @@
-"""The command line: `python run.py [run|resume|show|scenarios] ...`; without a subcommand it is `run`."""
+"""The command line: `python run.py [COMMAND] ...`; without a command it is `run`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ usage: run.py [COMMAND] [OPTIONS]
 
 Simulate federated learning of MR-image reconstruction across institutions.
 
-  run        train one federation, live (the default: `run.py --sites 4`)
-  resume     go on with a run that was interrupted; `--rounds N` extends it
-  show       what a run directory holds, drawn again
-  scenarios  list and explain the named scenarios
+  run          train one federation, live (the default: `run.py --sites 4`)
+  resume       go on with a run or table that was interrupted; `--rounds N` extends a run
+  show         what a run's or a table's directory holds, drawn again
+  reconstruct  apply a run's network to k-space, of a file or a simulated patient
+  table        compare methods on every target, with paired statistics
+  scenarios    list and explain the named scenarios
 
 `run.py COMMAND --help` explains a command; `run.py --help` this and run.
 """
@@ -26,10 +28,18 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     began = BEGAN if argv is None else time.perf_counter()
     from sites import commands
+    from sweeps import commands as sweeps
 
     if arguments[:1] in (["--help"], ["-h"]):
         print(COMMANDS)
-    known = {"run": commands.run, "resume": commands.resume, "show": commands.show, "scenarios": commands.scenarios}
+    known = {
+        "run": commands.run,
+        "resume": sweeps.resume,
+        "show": sweeps.show,
+        "reconstruct": commands.reconstruct,
+        "table": sweeps.table,
+        "scenarios": commands.scenarios,
+    }
     if arguments and arguments[0] in known:
         return commands.guarded(known[arguments[0]], arguments[1:], began)
     if arguments and not arguments[0].startswith("-"):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 from engine.console import LiveWatcher, PlainWatcher, Watcher, summary_view
+from engine.summary import WIDEST, labelled, slice_pictures
 from engine.types import Preview, TrainingStopped, WorkerLost
 from sites.config import RunConfig
 from sites.federation import federate, resolve
@@ -81,6 +84,67 @@ def show(argv: Sequence[str], _began: float) -> None:
     """Draw a stored run."""
     command = cli(ShowCommand, argv, "show")
     _show(command.directory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructCommand:
+    """Apply a run's network to k-space: of a file, or of a simulated patient.
+
+    FILE is HDF5 in fastMRI's form (kspace, perhaps mask) or a complex array:
+    [S, H, W], or [S, C, H, W] of C coils, its zero frequency in the centre.
+
+    Fully sampled k-space is first undersampled as at a site, and scored after.
+
+    Undersampled k-space is used as it is, and there are no scores.
+    """
+
+    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
+    """Run directory of a finished run."""
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """K-space in .h5 or .npy; or a simulated patient, SITE/PATIENT, or SITE for the first it is tested on."""
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+    """What to write: .h5 (everything; can be FILE again), .npy (the reconstruction) or .png (the middle slice)."""
+    site: str = ""
+    """Whose undersampling to use on fully sampled k-space, and whose weights where sites keep some of their own;
+    empty: the patient's own institution, for a file the run's target."""
+    coils: bool = False
+    """The first axis of a 3-D array is coils, of one slice; otherwise slices, of one coil."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto: a GPU if there is one."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+
+def reconstruct(argv: Sequence[str], began: float) -> None:
+    """Reconstruct a file or a simulated patient, write the result and draw its middle slice."""
+    from sites.image_file import check_out, facts, write
+    from sites.reconstruct import apply_network, check_run, find_volume
+
+    command = cli(ReconstructCommand, argv, "reconstruct")
+    check_out(command.out, command.overwrite, command.file)
+    stored = stored_config(command.directory)
+    placement = replace(stored.placement, device=command.device)
+    config = resolve(replace(stored, out=str(command.directory), placement=placement, ray_address=""))
+    check_run(config, command.directory, command.site)
+    console = Console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading k-space", total=None)
+        volume = find_volume(config, command.file, command.coils)
+        bar.update(task, description="reconstructing", total=len(volume.kspace))
+        result = apply_network(
+            config, command.directory, volume, command.site, lambda slices: bar.advance(task, slices)
+        )
+    write(command.out, result)
+    middle = result.middle
+    truth = None if result.truth is None else result.truth[middle]
+    seconds = ("took", f"{time.perf_counter() - began:.1f} s on {config.placement.device}")
+    rows = max(8, console.height - 12)  # the words below must stay in sight
+    console.print(
+        Text(f" slice {middle + 1} of {len(result.reconstruction)} of {result.volume.name}", "bright_black"),
+        slice_pictures(result.zero_filled[middle], result.reconstruction[middle], truth, WIDEST, rows),
+        Text(),
+        labelled([*facts(result), seconds, ("written", str(command.out))]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

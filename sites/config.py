@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from engine.algorithms import ALGORITHMS, Algorithm, FlMrcm
 from engine.checkpoint import Keep
 from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
+from engine.validation import require
 
 Sequence = Literal["spin_echo", "gradient_echo", "inversion_recovery"]
 Lesions = Literal["none", "glioma"]
@@ -81,7 +83,7 @@ class SiteConfig:
         inversion = self.sequence == "inversion_recovery"
         gradient = self.sequence == "gradient_echo"
         gpus = self.gpus is None or self.gpus > 0
-        checks = (
+        rules = (
             ("name", re.fullmatch(r"\w[\w.-]*", self.name) is not None, "letters, digits, '_', '-' and '.'"),
             ("field_strength", 1.5 <= self.field_strength <= 3, "1.5 to 3 (tesla)"),
             ("sequence", self.sequence in get_args(Sequence), one_of(Sequence)),
@@ -104,9 +106,7 @@ class SiteConfig:
             ("slices", self.slices >= 1, "at least 1"),
             ("gpus", gpus, "above 0, or leave it out"),
         )  # fmt: skip
-        for name, valid, allowed in checks:
-            if not valid:
-                raise ValueError(f"site {self.name!r}: {name} is {getattr(self, name)!r}; take {allowed}")
+        require(self, rules, where=f"site {self.name!r}: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class RunConfig:
     checkpoint_every: int = 1
     """Write a checkpoint every N rounds (and after the last); a run that stops goes on from the latest."""
     keep_checkpoints: Keep = 2
-    """How many checkpoints to keep: a number or all."""
+    """How many checkpoints to keep: a number or all; 0: the last, and none once the run is finished."""
     previews: bool = True
     """Whether one test slice's pictures of every site leave it for the report."""
     out: str = ""
@@ -190,19 +190,16 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, for a value that no run can have."""
         smallest = 2 * 2**self.model.pool_layers
-        checks = (
+        rules = (
             ("sites", self.sites == "auto" or self.sites >= 1, "at least 1, or auto"),
             ("rounds", self.rounds >= 1, "at least 1"),
             ("matrix", self.matrix >= smallest, f"at least {smallest} with {self.model.pool_layers} poolings"),
             ("seed", self.seed >= 0, "at least 0"),
             ("shift_every", self.shift_every >= 0, "at least 0"),
             ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
-            ("keep_checkpoints", self.keep_checkpoints == "all" or self.keep_checkpoints >= 1, "at least 1, or all"),
+            ("keep_checkpoints", self.keep_checkpoints == "all" or self.keep_checkpoints >= 0, "at least 0, or all"),
         )
-        for name, valid, allowed in checks:
-            if not valid:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; take {allowed}")
-        self.algorithm.check(self.model, self.train)
+        require(self, rules)
 
     @property
     def training(self) -> tuple[str, ...]:
@@ -234,7 +231,12 @@ def names(text: str) -> list[str]:
 
 def flat(config: RunConfig) -> dict[str, Any]:
     """The settings by the names they have on the command line, without the institutions."""
-    settings: dict[str, Any] = {"algorithm": config.algorithm_name}
+    return {"algorithm": config.algorithm_name, **flat_fields(config)}
+
+
+def flat_fields(config: Any) -> dict[str, Any]:
+    """The fields of a configuration and of those inside it, by name, without the institutions."""
+    settings: dict[str, Any] = {}
     for item in fields(config):
         value = getattr(config, item.name)
         if is_dataclass(value):
@@ -260,8 +262,13 @@ def identity(config: RunConfig) -> str:
 
 def difference(stored: RunConfig, asked: RunConfig) -> str:
     """The first setting in which two runs differ, as "name (stored 1, asked 2)"; empty if they are the same run."""
-    old, new = flat(stored), flat(asked)
+    named = first_difference(flat(stored), flat(asked), ELSEWHERE)
+    return named or ("" if stored.institutions == asked.institutions else "the institutions")
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], but: Collection[str]) -> str:
+    """The first setting that differs, but for some, as "name (stored 1, asked 2)"; empty if none does."""
     for name in [*old, *(n for n in new if n not in old)]:
-        if name not in ELSEWHERE and old.get(name) != new.get(name):
+        if name not in but and old.get(name) != new.get(name):
             return f"{name} (stored {old.get(name)!r}, asked {new.get(name)!r})"
-    return "" if stored.institutions == asked.institutions else "the institutions"
+    return ""

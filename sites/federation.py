@@ -12,7 +12,7 @@ from engine.cluster import gpu_count
 from engine.console import Watcher
 from engine.types import RoundReport
 from sites.config import ATLAS, RunConfig, Scenario, names
-from sites.launch import FUSED, factories, launch
+from sites.launch import FUSED, Workshop, factories, launch
 from sites.report import draw_figures
 from sites.run_directory import new_directory, open_run
 from sites.run_summary import header, site_infos, summary
@@ -28,12 +28,13 @@ def federate(
     began: float | None = None,
     extend: bool = False,
     figures: bool = True,
+    workshop: Workshop | None = None,
 ) -> Iterator[RoundReport]:
     """Run a federation, yielding each round as it ends; the run directory is written on the way.
 
     A directory that holds the same run goes on where it was; with `extend` the number of rounds may differ.
     sources: k-space of your own for some of the sites, by name; they must be picklable.
-    began: `time.perf_counter()` of the command's start.
+    began: `time.perf_counter()` of the command's start. workshop: what an earlier federation of this process built.
     Raises ValueError for a configuration or data that cannot be; TrainingStopped if training cannot go on.
     """
     began = time.perf_counter() if began is None else began
@@ -44,7 +45,7 @@ def federate(
         run = stack.enter_context(open_run(config, extend))
         if run.complete:
             return
-        driver, anatomy, placed = stack.enter_context(launch(config, phase))
+        driver, anatomy, placed = stack.enter_context(launch(config, phase, workshop))
         phase(f"simulating {len(config.institutions)} institutions")
         facts = driver.start(factories(config, sources), anatomy.result(), run.snapshot)
         run.begin(placed.device)
@@ -77,6 +78,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
     Raises ValueError for an unknown scenario or target, an algorithm that needs more sites, or a missing GPU.
     """
+    config.algorithm.check(config.model, config.train)
     stored = Scenario(name=config.scenario, summary="", sites=config.institutions) if config.institutions else None
     scenario = stored or load_scenario(config.scenario)
     sites = scenario.sites if config.sites == "auto" else take(scenario, config.sites, config.seed).sites

@@ -27,6 +27,33 @@ if TYPE_CHECKING:
 FUSED = "fused"  # the site that holds all training shards
 
 
+class Workshop:
+    """What the sites of one process are built in: the anatomy, and the simulated sites built before.
+
+    A simulated site is a function of its configuration, matrix and seed: a second federation finds it ready.
+    """
+
+    def __init__(self, maps: Maps | None) -> None:
+        """maps: None if no site is simulated."""
+        self._maps = maps
+        self._built: dict[tuple[BuildSite, str], Site] = {}
+
+    def site(self, build: BuildSite, device: str) -> Site:
+        """The site with all its patients scanned. Raises ValueError for an impossible acquisition."""
+        from sites.site import Site
+        from sites.sources.atlas import AtlasSource
+
+        if build.source is not None:
+            return Site(build.config, build.source, build.seed, device)
+        if any((kept.matrix, kept.seed) != (build.matrix, build.seed) for kept, _ in self._built):
+            self._built.clear()  # federations come seed by seed: what one leaves is not asked for again
+        if (build, device) not in self._built:
+            assert self._maps is not None
+            source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
+            self._built[build, device] = Site(build.config, source, build.seed, device)
+        return self._built[build, device]
+
+
 @dataclass(frozen=True)
 class BuildSite:
     """Builds a site where it lives: an `engine.cohort.SiteFactory`. source: None simulates its patients."""
@@ -36,17 +63,9 @@ class BuildSite:
     seed: int
     source: Source | None = None
 
-    def __call__(self, maps: Maps, device: str) -> SiteLike:
-        """The site with all its patients scanned. Raises ValueError for an impossible acquisition."""
-        return self.site(maps, device)
-
-    def site(self, maps: Maps, device: str) -> Site:
-        """The same, as what it is."""
-        from sites.site import Site
-        from sites.sources.atlas import AtlasSource
-
-        source = self.source or AtlasSource(self.config, maps, self.matrix, self.seed)
-        return Site(self.config, source, self.seed, device)
+    def __call__(self, workshop: Workshop, device: str) -> SiteLike:
+        """`Workshop.site`."""
+        return workshop.site(self, device)
 
 
 @dataclass(frozen=True)
@@ -55,11 +74,11 @@ class BuildFused:
 
     parts: tuple[BuildSite, ...]
 
-    def __call__(self, maps: Maps, device: str) -> SiteLike:
+    def __call__(self, workshop: Workshop, device: str) -> SiteLike:
         """The site. Raises ValueError as its parts do."""
         from sites.site import FusedSite
 
-        return FusedSite(FUSED, [part.site(maps, device) for part in self.parts])
+        return FusedSite(FUSED, [workshop.site(part, device) for part in self.parts])
 
 
 def factories(config: RunConfig, sources: Mapping[str, Source]) -> dict[str, SiteFactory]:
@@ -90,7 +109,7 @@ class InProcess:
         from engine.cohort import LocalCohort
 
         self._cohort = LocalCohort(setting)
-        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every)
+        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every, setting.seed)
         self.run, self.finish = self._driver.run, self._driver.finish
 
     def start(self, factories: Mapping[str, SiteFactory], shared: Any, snapshot: Snapshot | None) -> Facts:
@@ -101,9 +120,9 @@ class InProcess:
 
 @contextlib.contextmanager
 def launch(
-    config: RunConfig, phase: Callable[[str], None]
-) -> Iterator[tuple[RemoteDriver | InProcess, Future[Maps | None], Placed]]:
-    """A driver of a resolved run, the anatomy on its way, and where all runs.
+    config: RunConfig, phase: Callable[[str], None], workshop: Workshop | None = None
+) -> Iterator[tuple[RemoteDriver | InProcess, Future[Workshop], Placed]]:
+    """A driver of a resolved run, the workshop on its way unless there is one, and where all runs.
 
     The anatomy, if a site is simulated, loads while Ray starts. Raises ValueError for what cannot be placed.
     """
@@ -111,7 +130,8 @@ def launch(
     with ThreadPoolExecutor(1) as pool:
         simulated = any(site.source == ATLAS for site in config.institutions)
         here = config.placement.workers == 0
-        anatomy = pool.submit((load_maps if here else load_maps_apart) if simulated else _no_maps)
+        load = (load_maps if here else load_maps_apart) if simulated else _no_maps
+        anatomy = pool.submit(lambda: workshop or Workshop(load()))
         if here:
             phase("starting in this process")
             device = config.placement.device

@@ -13,7 +13,7 @@ from typing import assert_never, get_args
 import numpy as np
 import numpy.typing as npt
 
-from sites.config import MaskKind
+from sites.config import MaskKind, SiteConfig
 
 Mask = npt.NDArray[np.bool_]
 
@@ -38,6 +38,11 @@ def column_mask(
     start = (columns - low + 1) // 2
     mask[start : start + low] = True
     return mask
+
+
+def patient_mask(site: SiteConfig, columns: int, patient: str) -> Mask:
+    """The columns measured of all of a patient's slices when scored: seeded by the patient's name, as in fastMRI."""
+    return column_mask(site.mask, columns, site.acceleration, site.center_fraction, tuple(map(ord, patient)))
 
 
 def num_low_frequencies(kind: MaskKind, columns: int, acceleration: int, center_fraction: float) -> int:

@@ -14,6 +14,7 @@ from sites.curves import draw_alignment, draw_curves, figure_of, is_aligned, pla
 from sites.run_reader import Image, Run, read_run
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ROWS = 8  # of pictures
@@ -66,28 +67,43 @@ def draw_reconstructions(run: Run) -> Figure:
     figure = figure_of(8.4, 0.5 + 2.25 * len(rows), f"{run.title}: one test slice a site")
     axes = figure.subplots(len(rows), 4, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
-        pictures = [
-            ("zero-filled", row.zero_filled, f"{_psnr(row.zero_filled, row.truth):.1f} dB"),
-            ("reconstruction", row.reconstruction, f"{_psnr(row.reconstruction, row.truth):.1f} dB"),
-            (f"|error| × {factor}", row.error * factor, ""),
-            ("truth", row.truth, ""),
-        ]
-        for axis, (title, picture, caption) in zip(line, pictures, strict=True):
-            cmap = "inferno" if "error" in title else "gray"
-            axis.imshow(picture, cmap=cmap, vmin=0, vmax=row.top, interpolation="nearest")
-            axis.set(xticks=[], yticks=[], title=title if row is rows[0] else "")
-            axis.spines[:].set_visible(False)
-            axis.set_xlabel(caption)
+        _draw_row(line, row, factor, titled=row is rows[0])
         line[0].set_ylabel(plain(row.name) + ("\n(target)" if row.name == run.target else ""))
     return figure
 
 
+def draw_slice(path: Path, title: str, zero_filled: Image, reconstruction: Image, truth: Image | None) -> None:
+    """A PNG of one slice [H, W]; where the truth is unknown, with what the network changed in place of the error."""
+    from matplotlib import rc_context
+
+    row = _Row("", zero_filled, reconstruction, truth)
+    count = 3 if truth is None else 4
+    height, width = zero_filled.shape
+    with rc_context(STYLE):
+        figure = figure_of(2.1 * count, 0.75 + 2.0 * min(height / width, 3), plain(title))
+        _draw_row(figure.subplots(1, count), row, _error_factor([row]), titled=True)
+        figure.savefig(path, format="png", dpi=150)
+
+
+def _draw_row(axes: Sequence[Axes], row: _Row, factor: int, titled: bool) -> None:
+    pictures = [("zero-filled", row.zero_filled), ("reconstruction", row.reconstruction)]
+    pictures += [(f"|{'change' if row.truth is None else 'error'}| × {factor}", row.error * factor)]
+    pictures += [] if row.truth is None else [("truth", row.truth)]
+    for index, (axis, (title, picture)) in enumerate(zip(axes, pictures, strict=True)):
+        axis.imshow(picture, cmap="inferno" if index == 2 else "gray", vmin=0, vmax=row.top, interpolation="nearest")
+        axis.set(xticks=[], yticks=[], title=title if titled else "")
+        axis.spines[:].set_visible(False)
+        axis.set_xlabel(f"{_psnr(picture, row.truth):.1f} dB" if row.truth is not None and index < 2 else "")
+
+
 @dataclass(frozen=True)
 class _Row:
+    """truth: None if unknown; then the zero-filled image stands in for it."""
+
     name: str
     zero_filled: Image
     reconstruction: Image
-    truth: Image
+    truth: Image | None
 
     @staticmethod
     def of(run: Run, name: str) -> _Row:
@@ -95,13 +111,13 @@ class _Row:
 
     @property
     def error(self) -> Image:
-        error: Image = np.abs(self.reconstruction - self.truth)
+        error: Image = np.abs(self.reconstruction - (self.zero_filled if self.truth is None else self.truth))
         return error
 
     @property
     def top(self) -> float:
         """What is drawn white."""
-        return max(float(self.truth.max()), 1e-12)
+        return max(float((self.zero_filled if self.truth is None else self.truth).max()), 1e-30)
 
 
 def _error_factor(rows: Sequence[_Row]) -> int:

@@ -6,8 +6,9 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,7 +24,7 @@ from engine.driver import Facts, Outcome, Snapshot, mean_private
 from engine.ledger import total
 from engine.records import encoded, report_from_json, report_to_json
 from engine.types import RoundReport
-from sites.config import RunConfig, difference, flat, identity
+from sites.config import RunConfig, SiteConfig, difference, flat, identity
 
 PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
 
@@ -63,8 +64,8 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
         if snapshot is not None:
-            folder, keep = self.path / "checkpoint", self.config.keep_checkpoints
-            checkpoint.save(folder, snapshot, keep, identity(self.config))
+            keep = self.config.keep_checkpoints or 1
+            checkpoint.save(self.path / CHECKPOINT, snapshot, keep, identity(self.config))
             self.snapshot = replace(snapshot, sites={})  # what is needed of it from here on
 
     def finish(self, summary: Mapping[str, Any], facts: Facts, outcome: Outcome) -> dict[str, Any]:
@@ -87,9 +88,12 @@ class RunDirectory:
         complete = dict(summary) | {"ledger": total([r.ledger for r in self.reports] + [summary["ledger"]])}
         text = json.dumps(encoded(complete), indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / "summary.json", text.encode())
+        if self.config.keep_checkpoints == 0:
+            shutil.rmtree(self.path / CHECKPOINT)
         return complete
 
 
+CHECKPOINT = "checkpoint"
 PERSONAL = "personal"  # the folder of the weights that sites keep for themselves
 PICTURES = ("zero_filled", "reconstruction", "truth")
 
@@ -102,7 +106,7 @@ def open_run(config: RunConfig, extend: bool = False) -> Iterator[RunDirectory]:
     """
     path = Path(config.out)
     created = not os.path.exists(path)  # False too for a name that is too long
-    with _locked(path):
+    with locked(path):
         try:
             yield _take_up(path, config, extend)
         finally:
@@ -124,16 +128,19 @@ def _take_up(path: Path, config: RunConfig, extend: bool) -> RunDirectory:
         name = differs.split(" ")[0]
         mend = f"run.py resume {path} --rounds {config.rounds}" if name == "rounds" else "choose another --out"
         raise ValueError(f"{path} holds another run: {differs}; {mend}")
-    checkpoints = checkpoint.saved(path / "checkpoint")
+    checkpoints = checkpoint.saved(path / CHECKPOINT)
     snapshot = checkpoint.load(checkpoints[-1], identity(config)) if checkpoints else None
-    done = snapshot.server.round if snapshot else 0
+    finished = not checkpoints and (path / "summary.json").exists()
+    done = snapshot.server.round if snapshot else stored.rounds if finished else 0
+    if finished and done < config.rounds:
+        raise ValueError(f"{path} kept no checkpoint to go on from (keep_checkpoints 0); start anew with another --out")
     if done > config.rounds:
         raise ValueError(f"{path} has done {done} rounds already; --rounds {config.rounds} cannot take them back")
     reports = read_rounds(path)[:done]
     if [report.round for report in reports] != list(range(1, done + 1)):
         missing = min(set(range(1, done + 1)) - {report.round for report in reports})
         raise ValueError(
-            f"{path / 'rounds.jsonl'} lacks round {missing} although {checkpoints[-1].name} has done {done}; "
+            f"{path / 'rounds.jsonl'} lacks round {missing} of the {done} that were done; "
             "restore the file, or start anew with another --out"
         )
     return RunDirectory(path, config, reports, snapshot)
@@ -163,10 +170,15 @@ def read_rounds(path: Path) -> list[RoundReport]:
 
 def config_toml(config: RunConfig, device: str) -> str:
     """The complete resolved configuration; `run.py --config` of it repeats the run."""
-    settings = {name: value for name, value in flat(config).items() if name != "out"}
-    sites = [{k: v for k, v in asdict(site).items() if v is not None} for site in config.institutions]
+    return settings_toml(flat(config), config.institutions, device)
+
+
+def settings_toml(settings: Mapping[str, Any], institutions: Sequence[SiteConfig], device: str) -> str:
+    """Settings, what a result depends on besides them (device, source, versions), and the sites."""
     environment = {"device": device, "commit": _commit(), **{name: _version(name) for name in PACKAGES}}
-    return tomli_w.dumps({**settings, "environment": environment, "site": sites})
+    sites = [{k: v for k, v in asdict(site).items() if v is not None} for site in institutions]
+    kept = {name: value for name, value in settings.items() if name != "out"}
+    return tomli_w.dumps({**kept, "environment": environment, "site": sites})
 
 
 def new_directory(config: RunConfig) -> Path:
@@ -182,7 +194,8 @@ def new_directory(config: RunConfig) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a directory, created if need be, as its one writer. Raises ValueError if it cannot be written or is held."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock: IO[str] = (path / ".lock").open("w")

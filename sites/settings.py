@@ -60,9 +60,9 @@ def parse_run(argv: Sequence[str]) -> RunCommand:
 
     Three passes: which file, then which algorithm and preset (they decide what other options exist), then all.
     """
-    file = _option(argv, "config", "")
-    stored, sites = _file_options(Path(file)) if file else ([], ())
-    if sites and _option(argv, "scenario", ""):
+    file = option(argv, "config", "")
+    stored, sites = file_options(Path(file)) if file else ([], ())
+    if sites and option(argv, "scenario", ""):
         raise ValueError(f"{file} brings its own [[site]] tables; give --scenario, or such a file, not both")
     if stored:
         _parse(stored, sites, where=file)
@@ -71,21 +71,27 @@ def parse_run(argv: Sequence[str]) -> RunCommand:
 
 def read_config(path: Path) -> RunConfig:
     """A run directory's config.toml. Raises ValueError, in one line."""
-    options, sites = _file_options(path)
+    options, sites = file_options(path)
     return _parse(options, sites, where=str(path)).run
 
 
+def preset_of(options: Sequence[str]) -> Preset:
+    """What `--preset` says; auto, or nothing: paper if there is a GPU."""
+    asked = option(options, "preset", "auto")
+    return "paper" if asked == "paper" or (asked == "auto" and gpu_count() > 0) else "demo"
+
+
 def _parse(options: Sequence[str], sites: tuple[Any, ...], where: str = "") -> RunCommand:
-    name = _option(options, "algorithm", "fl-mrcm")
-    preset = _option(options, "preset", "auto")
-    kind = ALGORITHMS.get(name, FlMrcm)
-    paper = preset == "paper" or (preset == "auto" and gpu_count() > 0)
-    default = RunConfig.preset("paper" if paper else "demo", algorithm=kind(), institutions=sites)
+    kind = ALGORITHMS.get(option(options, "algorithm", "fl-mrcm"), FlMrcm)
+    default = RunConfig.preset(preset_of(options), algorithm=kind(), institutions=sites)
     return cli(RunCommand, options, "run", default=RunCommand(run=default), where=where)
 
 
 def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T | None = None, where: str = "") -> T:
-    """Parse options with tyro; its box of an error becomes the one line of a ValueError."""
+    """Parse options with tyro; its box of an error becomes the one line of a ValueError.
+
+    where: what the options come from, if it is not the command line: a file.
+    """
     errors = io.StringIO()
     arguments: dict[str, Any] = {} if default is None else {"default": default}
     try:
@@ -101,7 +107,7 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
 
 def _owner(options: Sequence[str]) -> str:
     """Whose an option is that the chosen algorithm does not have."""
-    chosen = {item.name for item in fields(ALGORITHMS.get(_option(options, "algorithm", "fl-mrcm"), FlMrcm))}
+    chosen = {item.name for item in fields(ALGORITHMS.get(option(options, "algorithm", "fl-mrcm"), FlMrcm))}
     for name, kind in ALGORITHMS.items():
         others = {f"--{item.name.replace('_', '-')}" for item in fields(kind) if item.name not in chosen}
         if others & set(options):
@@ -131,7 +137,7 @@ def _one_line(box: str) -> str:
     return message
 
 
-def _file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
+def file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
     """A TOML file's settings as options, and its `[[site]]` tables. Raises ValueError, in one line."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -177,7 +183,7 @@ def _booleans(argv: Sequence[str]) -> list[str]:
     return result
 
 
-def _option(options: Sequence[str], name: str, default: str) -> str:
+def option(options: Sequence[str], name: str, default: str) -> str:
     """The last value given for an option, before the others are known."""
     value = default
     for index, option in enumerate(options):

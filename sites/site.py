@@ -16,7 +16,7 @@ from engine.streams import rng
 from engine.types import Batch, Split
 from sites.acquisition import acquire
 from sites.config import SiteConfig
-from sites.masks import column_mask, num_low_frequencies
+from sites.masks import column_mask, num_low_frequencies, patient_mask
 from sites.sources.base import Source
 
 
@@ -96,7 +96,7 @@ class Site:
         shard = self._shards[split]
         return _batches(shard.kspace, self._fixed_masks[split], shard.volume, batch_size)
 
-    def _masks(self, seeds: Sequence[int | tuple[int, ...]]) -> Tensor:
+    def _masks(self, seeds: Sequence[int]) -> Tensor:
         """One mask a seed: bool [len(seeds), W] on the device."""
         config = self.config
         drawn = [
@@ -105,7 +105,8 @@ class Site:
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def _masks_by_patient(self, shard: Shard) -> Tensor:
-        return self._masks([tuple(map(ord, patient)) for patient in shard.patients])[shard.volume]
+        drawn = [patient_mask(self.config, self._columns, patient) for patient in shard.patients]
+        return torch.from_numpy(np.stack(drawn)).to(self.device)[shard.volume]
 
 
 class FusedSite:

@@ -135,6 +135,41 @@ def test_the_same_command_on_a_finished_directory_returns_at_once(
     assert "anna" in capsys.readouterr().out
 
 
+def test_a_network_is_applied_to_a_patient_and_to_what_was_written(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run.main([*map(str, small(tiny, out, "--rounds", 1, "--workers", 0))]) == 0
+    expected = summary(out)["sites"][1]["test_patients"][0]
+
+    def reconstruct(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        status = run.main(["reconstruct", str(out), *map(str, arguments)])
+        printed = capsys.readouterr()
+        assert len(printed.err.strip().splitlines()) == (status != 0), printed.err
+        assert max(map(len, printed.out.splitlines()), default=0) <= 80
+        return status, " ".join((printed.out + printed.err).split())
+
+    psnr = f"PSNR {expected['zero_filled']['psnr']:.2f}→{expected['test']['psnr']:.2f} dB"
+    for file, written in (("berta", "a.h5"), ("berta/berta-003", "b.npy"), (tmp_path / "a.h5", "c.png")):
+        status, words = reconstruct(file, tmp_path / written)
+        assert status == 0
+        assert psnr in words
+        assert (tmp_path / written).stat().st_size > 1000
+    status, words = reconstruct("berta", tmp_path / "a.h5")
+    assert (status, "--overwrite" in words) == (2, True)
+    assert reconstruct("berta", tmp_path / "a.h5", "--overwrite", "--site", "anna")[0] == 0
+    (tmp_path / "junk.h5").write_bytes(b"junk")
+    for file in ("nobody", "berta/berta-009", tmp_path / "junk.h5"):
+        status, words = reconstruct(file, tmp_path / "d.h5")
+        assert status == 2
+        assert str(file).rpartition("/")[2] in words
+    (out / "weights.safetensors").unlink()
+    status, words = reconstruct("berta", tmp_path / "d.h5")
+    assert (status, f"run.py resume {out}" in words) == (2, True)
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "tiny.toml", "a.h5", "b.npy", "c.png", "junk.h5"}
+
+
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(tiny: Path, tmp_path: Path, workers: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -208,6 +243,9 @@ BAD = {
     "unknown command": (["train"], "train"),
     "resume of nothing": (["resume", "nowhere"], "nowhere"),
     "show of nothing": (["show", "nowhere"], "nowhere"),
+    "reconstruct of nothing": (["reconstruct", "nowhere", "a.h5", "b.png"], "nowhere"),
+    "reconstruct into what is not written": (["reconstruct", "nowhere", "a.h5", "b.nii"], ".h5, .npy, .png"),
+    "reconstruct without OUT": (["reconstruct", "nowhere", "a.h5"], "OUT"),
     "resume without a directory": (["resume"], "directory"),
 }
 
@@ -313,7 +351,9 @@ def test_a_run_directory_that_was_meddled_with(tiny: Path, tmp_path: Path, capsy
     assert "previews.safetensors is damaged" in refused("show", out)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["resume", "--help"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["resume", "--help"], ["show", "--help"], ["reconstruct", "--help"]]
+)
 def test_help_teaches(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         run.main(arguments)

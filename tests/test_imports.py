@@ -52,7 +52,8 @@ def test_commands_without_heavy_packages(arguments: list[str]) -> None:
     assert len(output.splitlines()) > 3
 
 
-def test_bad_input_is_refused_before_anything_heavy() -> None:
-    code = "import run, sys; status = run.main(['--rounds', 'x']); sys.exit(status != 2)"
+@pytest.mark.parametrize("arguments", [["--rounds", "x"], ["reconstruct", "nowhere", "a.npy", "b.png"]])
+def test_bad_input_is_refused_before_anything_heavy(arguments: list[str]) -> None:
+    code = f"import run, sys; status = run.main({arguments}); sys.exit(status != 2)"
     packages, _ = imported("-c", code)
     assert packages & HEAVY == set()

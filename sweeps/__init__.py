@@ -1,0 +1,1 @@
+"""Many federations: tables of methods and targets, searches of settings."""

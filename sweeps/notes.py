@@ -1,0 +1,87 @@
+"""A table in words: headings, what rows mean, how a number is written, and the notes below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from sweeps.scores import BASELINE, MEAN, ZERO_FILLED, Entry, Metric, Study, StudyTable, Summary, Verdict
+
+HEADINGS: Mapping[Study, tuple[str, str]] = {
+    "within": ("within", "the tested site trains too; its test patients are new to every network"),
+    "leave-one-out": ("leave one out", "the tested site does not train: it is new to every network"),
+}
+TITLES: Mapping[Metric, str] = {
+    "psnr": "PSNR, dB (higher is better)",
+    "ssim": "SSIM (higher is better)",
+    "nmse": "NMSE (lower is better)",
+}
+DIGITS: Mapping[Metric, int] = {"psnr": 2, "ssim": 3, "nmse": 4}
+MARKS: Mapping[Verdict | None, str] = {"better": "▲", "worse": "▼", "same": "", None: ""}
+MEANINGS = {
+    ZERO_FILLED: "no network",
+    "Local": "trained at the tested site alone",
+    "Cross": "trained at one other site, mean over these",
+    "Fused": "trained on pooled data",
+    BASELINE: "federated averaging",
+}
+
+
+def column_title(column: str) -> str:
+    """A site's name, or "mean"."""
+    return "mean" if column == MEAN else column
+
+
+def fixed(value: float, digits: int) -> str:
+    """Fixed point; ∞, – for NaN, and an exponent where the digits before the point are too many."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.0e}" if abs(value) >= 1e5 else f"{value:.{digits}f}"
+
+
+def entry_parts(entry: Entry, metric: Metric) -> tuple[str, str]:
+    """The mean and half its interval; the latter is empty if unknown."""
+    digits = DIGITS[metric]
+    return fixed(entry.mean, digits), "" if math.isnan(entry.half_width) else fixed(entry.half_width, digits)
+
+
+def footnotes(summary: Summary) -> list[str]:
+    """What the numbers are, and what they are not: a sentence or some each. Empty if there is no score yet."""
+    tables = [table for table in summary if table.seeds]
+    if not tables:
+        return []
+    rows = dict.fromkeys(row for table in tables for row in table.rows if row in MEANINGS)
+    notes = ["; ".join(f"{row}: {MEANINGS[row]}" for row in rows) + "."] if rows else []
+    notes.append(f"Mean ± half its 95 % t-interval over units: {_units(tables)}, never slices.")
+    if any(MEAN in table.columns for table in tables):
+        notes[-1] += " mean: of the site means, weighted alike; its interval is for these very sites."
+    tested = max(table.comparisons for table in tables)
+    if tested:
+        notes.append(
+            f"▲ better, ▼ worse than {BASELINE}: p < 0.05 by Wilcoxon's signed-rank test, two-sided, paired by unit "
+            f"(in the mean: all sites' units), with Holm's correction over the {tested} comparisons of a study and "
+            f"metric."
+        )
+        notes.append(
+            f"Bold: the best of a column, if significantly better than {BASELINE}; {BASELINE}, if all others are "
+            f"significantly worse."
+        )
+    uneven = dict.fromkeys(column_title(column) for table in tables for column in table.uneven)
+    if uneven:
+        notes.append(f"Nothing is bold in {', '.join(uneven)} as long as rows there lack units that others have.")
+    seeds = max(table.seeds for table in tables)
+    notes.append(
+        "Patients of one seed share a network. For networks of other seeds the sample is "
+        f"{'one seed' if seeds == 1 else f'the {seeds} seeds'}, and these intervals are too narrow."
+    )
+    return notes
+
+
+def _units(tables: Sequence[StudyTable]) -> str:
+    """5 seeds × 3 to 4 test patients a site."""
+    seeds = max(table.seeds for table in tables)
+    fewest, most = min(table.patients[0] for table in tables), max(table.patients[1] for table in tables)
+    patients = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"{seeds} seed{'s' * (seeds != 1)} × {patients} test patient{'s' * (most != 1)} a site"

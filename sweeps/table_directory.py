@@ -1,0 +1,77 @@
+"""The directory of a table: its settings, the run directories of its federations, and the table in four formats."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engine.checkpoint import write_atomically
+from sites.config import difference, first_difference, flat_fields
+from sites.run_directory import locked, settings_toml, stored_config
+from sites.run_reader import read_json
+from sweeps.heatmap import write_heat_map
+from sweeps.scores import PatientScore
+from sweeps.statistics import summarize
+from sweeps.table import GROWING, Cell, Plan, TableConfig, read_scores
+from sweeps.table_files import write_files
+
+SETTINGS = "table.toml"
+
+
+def is_table(path: Path) -> bool:
+    """Whether a directory holds a table."""
+    return (path / SETTINGS).exists()
+
+
+@contextlib.contextmanager
+def open_table(plan: Plan) -> Iterator[None]:
+    """Hold the table's directory, new or of the same table, as its one writer; its settings are written.
+
+    Raises ValueError if it is in use, or holds something else or another table.
+    """
+    with locked(plan.out):
+        held = [entry.name for entry in plan.out.iterdir() if entry.name != ".lock"]
+        if held and not is_table(plan.out):
+            raise ValueError(f"{plan.out} holds something else ({held[0]}); choose another --out")
+        if held:
+            stored = stored_table(plan.out)
+            differs = first_difference(flat_fields(stored), flat_fields(plan.config), GROWING)
+            if differs or stored.institutions != plan.config.institutions:
+                raise ValueError(
+                    f"{plan.out} holds another table: {differs or 'the institutions'}; choose another --out"
+                )
+        text = settings_toml(flat_fields(plan.config), plan.config.institutions, plan.cells[0].config.placement.device)
+        write_atomically(plan.out / SETTINGS, text.encode())
+        yield
+
+
+def stored_table(path: Path) -> TableConfig:
+    """The settings of a table's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
+    from sweeps.commands import read_table
+
+    if not is_table(path):
+        raise ValueError(f"{path} holds no table (there is no {SETTINGS}); name a table's directory")
+    return replace(read_table(path / SETTINGS), out=str(path))
+
+
+def finished(cell: Cell) -> list[PatientScore] | None:
+    """What a stored federation says; None if it is not there, or not done.
+
+    Raises ValueError if its directory is damaged or holds another run.
+    """
+    path = Path(cell.config.out)
+    summary = read_json(path / "summary.json")
+    if not summary:
+        return None
+    differs = difference(stored_config(path), cell.config)
+    if differs:
+        raise ValueError(f"{path} holds another run: {differs}; choose another --out")
+    return list(read_scores(cell, summary))
+
+
+def write_table(plan: Plan, scores: Sequence[PatientScore]) -> None:
+    """table.csv, table.md, table.tex, patients.csv and the heat map, of what there is."""
+    write_files(plan.out, scores, summarize(scores, plan.layout))
+    write_heat_map(plan.out / "figures" / "train_test.png", scores)
