@@ -141,4 +141,7 @@ def _show(plan: Plan, scores: Sequence[PatientScore], missing: int) -> None:
     console.print(table_view(summarize(scores, plan.layout)))
     if missing:
         console.print(Text(f"{missing} of {len(plan.cells)} federations are missing: run.py resume {plan.out} goes on"))
-    console.print(Text(f"table: {plan.out} (table.md, table.tex, table.csv, figures/train_test.png)"))
+    console.print(
+        Text(" table.md, table.tex, table.csv, patients.csv and figures/train_test.png are in", "bright_black")
+    )
+    console.print(Text(f"table: {plan.out}"), soft_wrap=True)

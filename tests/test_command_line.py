@@ -247,6 +247,17 @@ BAD = {
     "reconstruct into what is not written": (["reconstruct", "nowhere", "a.h5", "b.nii"], ".h5, .npy, .png"),
     "reconstruct without OUT": (["reconstruct", "nowhere", "a.h5"], "OUT"),
     "resume without a directory": (["resume"], "directory"),
+    "table of an unknown method": (["table", "--methods", "fedavg"], "fl-mrcm"),
+    "table of a method that means nothing": (["table", "--methods", "fed-bn"], "--norm batch"),
+    "table of an unknown target": (["table", "--targets", "nyu"], "fastmri"),
+    "table of no seeds": (["table", "--seeds", "0"], "seeds"),
+    "table with an option of run": (["table", "--algorithm", "fl-mr"], "algorithm"),
+    "table of one site": (["table", "--sites", "1"], "sites"),
+    "FedBN without weights to keep": (["--algorithm", "fed-bn"], "--norm batch"),
+    "SCAFFOLD with Adam": (["--algorithm", "scaffold"], "--optimizer sgd"),
+    "unknown training site": (["--train-sites", "nyu"], "fastmri"),
+    "alignment of the target alone": (["--train-sites", "brats"], "fl-mr"),
+    "unrolled without its path": (["--cascades", "2", "--no-residual"], "residual"),
 }
 
 
@@ -351,12 +362,10 @@ def test_a_run_directory_that_was_meddled_with(tiny: Path, tmp_path: Path, capsy
     assert "previews.safetensors is damaged" in refused("show", out)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["resume", "--help"], ["show", "--help"], ["reconstruct", "--help"]]
-)
-def test_help_teaches(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["", "run", "resume", "show", "reconstruct", "table"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        run.main(arguments)
+        run.main([*command.split(), "--help"])
     assert not end.value.code
     assert "usage" in capsys.readouterr().out
 
