@@ -74,8 +74,7 @@ def show(argv: Sequence[str], began: float) -> None:
         return commands.show(argv, began)
     cli(commands.ShowCommand, argv, "show")
     plan = Plan(stored_table(directory))
-    stored = [finished(cell) for cell in plan.cells]
-    return _show(plan, [score for scores in stored if scores for score in scores], missing=stored.count(None))
+    return _show(plan, {cell.name: finished(cell) for cell in plan.cells})
 
 
 def parse_table(argv: Sequence[str]) -> TableCommand:
@@ -118,27 +117,33 @@ def _complete(plan: Plan, live: bool) -> None:
     with open_table(plan):
         stored = {cell.name: finished(cell) for cell in plan.cells}
         missing = [cell for cell in plan.cells if stored[cell.name] is None]
-        scores = [score for found in stored.values() if found for score in found]
         try:
             if missing:
-                with watcher(plan, missing, scores, live) as watching:
+                with watcher(plan, missing, _scores(stored), live) as watching:
                     for progress in train_cells(missing, plan.config):
                         if progress.kind == "done":
-                            scores += finished(progress.cell) or []
+                            stored[progress.cell.name] = finished(progress.cell)
                         if progress.kind == "failed":
                             failures.append(f"{progress.cell.name} ({progress.reason})")
-                        watching.update(progress, scores)
+                        watching.update(progress, _scores(stored))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"; run.py resume {plan.out} goes on") from None
-        write_table(plan, scores)
-    _show(plan, scores, missing=len(failures))
+        write_table(plan, _scores(stored))
+    _show(plan, stored)
     if failures:
         raise TrainingStopped(f"{len(failures)} of {len(plan.cells)} federations stopped: {'; '.join(failures)}")
 
 
-def _show(plan: Plan, scores: Sequence[PatientScore], missing: int) -> None:
-    console = Console()
-    console.print(table_view(summarize(scores, plan.layout)))
+Stored = dict[str, list[PatientScore] | None]  # by federation, in the plan's order; None: not done
+
+
+def _scores(stored: Stored) -> list[PatientScore]:
+    return [score for scores in stored.values() if scores for score in scores]
+
+
+def _show(plan: Plan, stored: Stored) -> None:
+    console, missing = Console(), list(stored.values()).count(None)
+    console.print(table_view(summarize(_scores(stored), plan.layout)))
     if missing:
         console.print(Text(f"{missing} of {len(plan.cells)} federations are missing: run.py resume {plan.out} goes on"))
     console.print(
