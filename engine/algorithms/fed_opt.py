@@ -25,7 +25,7 @@ class FedOpt(Algorithm):
     server_optimizer: ServerOptimizerName = "adam"
     """FedAdam, FedYogi, FedAdagrad, momentum (Hsu et al. 2019), or plain sgd."""
     server_lr: float | Literal["auto"] = "auto"
-    """Learning rate at the server; auto: 1 for sgd, 0.3 for momentum, 0.01 for the adaptive ones."""
+    """Learning rate at the server; auto: 1 for sgd and momentum, 0.03 for the adaptive ones."""
     server_momentum: float = 0.9
     """beta1: decay of the first moment (momentum, adam, yogi, adagrad)."""
     server_decay: float = 0.99
@@ -63,4 +63,4 @@ class FedOpt(Algorithm):
     def _learning_rate(self) -> float:
         if self.server_lr != "auto":
             return self.server_lr
-        return {"sgd": 1.0, "momentum": 0.3}.get(self.server_optimizer, 0.01)
+        return 1.0 if self.server_optimizer in ("sgd", "momentum") else 0.03
