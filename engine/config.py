@@ -80,8 +80,8 @@ class TrainConfig:
         require(
             self,
             [
-                ("lr", 0 < self.lr < math.inf, "above 0"),
-                ("lr_decay", 0 < self.lr_decay < math.inf, "above 0"),
+                ("lr", 0 < self.lr < math.inf, "a positive, finite number"),
+                ("lr_decay", 0 < self.lr_decay < math.inf, "a positive, finite number"),
                 ("lr_decay_round", self.lr_decay_round >= 0, "at least 0"),
                 ("batch_size", self.batch_size >= 1, "at least 1"),
                 ("local_epochs", self.local_epochs >= 0, "at least 0"),

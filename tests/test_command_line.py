@@ -94,7 +94,7 @@ def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(t
     assert set(result["seconds"]) == {"startup", "first_round", "median_round", "total"}
     assert [site["role"] for site in result["sites"]] == ["source", "source", "both"]
     assert result["sites"][0].keys() == {
-        "name", "role", "train_slices", "test", "zero_filled", "zero_filled_validation",
+        "name", "role", "train_slices", "test", "zero_filled", "zero_filled_validation", "test_patients",
     }  # fmt: skip
     assert result["ledger"] == other["ledger"]
     assert set(result["ledger"]) == {"weights", "latents", "scores", "state", "previews"}
