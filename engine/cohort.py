@@ -208,7 +208,7 @@ class RayCohort(Cohort):
         """A worker's answer. Raises WorkerLost if it died."""
         try:
             return self._ray.get(reference)
-        except self._ray.exceptions.RayActorError as error:
+        except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
             self._lost.add(index)
             sites = ", ".join(self._plan.workers[index].sites)
             raise WorkerLost(f"the worker of {sites} died; is there enough memory? try fewer --workers") from error
@@ -220,14 +220,19 @@ class RayCohort(Cohort):
         return self._sent[1]
 
 
+def cap_memory(gpu: float) -> None:
+    """Of its GPU's memory this process may use the share it has of the GPU; 0: it has none."""
+    if gpu:
+        import torch
+
+        torch.cuda.set_per_process_memory_fraction(gpu)
+
+
 class Worker:
     """The Ray actor: a LocalCohort in a process of its own. gpu: its share of a GPU, also its memory cap."""
 
     def __init__(self, setting: Setting, gpu: float) -> None:
-        if setting.device == "cuda" and gpu:
-            import torch
-
-            torch.cuda.set_per_process_memory_fraction(gpu)
+        cap_memory(gpu if setting.device == "cuda" else 0)
         self._cohort = LocalCohort(setting)
 
     def build(self, factories: Mapping[str, SiteFactory], shared: Any) -> None:

@@ -14,8 +14,8 @@ from engine.shift import BANDWIDTHS
 def mmd_loss(first: Tensor, second: Tensor) -> Tensor:
     """Squared multi-kernel maximum mean discrepancy of [B, D] and [M, D], biased (a V-statistic): at least 0.
 
-    Long et al., ICML 2015, arXiv 1502.02791, eq. 2, with the mean of Gaussian kernels of five bandwidths around the
-    median squared distance, which is held fixed; `engine.shift.mmd` is the unbiased measure with the same kernels.
+    Long et al., ICML 2015, arXiv 1502.02791, section 3, with the mean of Gaussian kernels of five bandwidths around the
+    (lower) median squared distance, which is held fixed; `engine.shift.mmd` is the unbiased measure.
     """
     both = torch.cat([first, second])
     distances = (both[:, None] - both[None, :]).square().sum(-1)

@@ -201,6 +201,7 @@ class Driver:
         self.server = snapshot.server
         self._restore(snapshot)
         self._current = self._publish()
+        self.ledger.close_round()  # crossed before, and counted then
 
     def _restore(self, snapshot: Snapshot) -> None:
         beginning = np.empty(0, np.uint8)

@@ -269,6 +269,7 @@ def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: Sta
             algorithm.correct_gradients(local)
             optimizer.step(weights.parameters, weights.gradient, state, lr)
             local.steps += 1
+    algorithm.after_training(local)
     _check_finite(local)
     return site.slices("train")
 

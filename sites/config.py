@@ -225,8 +225,12 @@ class RunConfig:
 
 
 def names(text: str) -> list[str]:
-    """The names in a text that separates them by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """The names in a text that separates them by commas. Raises ValueError if one stands there twice."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    for name in found:
+        if found.count(name) > 1:
+            raise ValueError(f"{name!r} stands twice in {text!r}; name it once")
+    return found
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

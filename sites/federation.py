@@ -104,6 +104,8 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def _refuse_without_sources(config: RunConfig) -> None:
     """Raises ValueError if nobody trains, or if an alignment has nobody to align."""
+    if config.target in names(config.train_sites) and not config.target_trains:
+        raise ValueError(f"train_sites names {config.target}, the target, and target_trains is false; drop one")
     if not config.training:
         raise ValueError("target_trains is false and there is no other site to train; use more --sites")
     if config.fused and FUSED in {site.name for site in config.institutions}:
@@ -111,7 +113,7 @@ def _refuse_without_sources(config: RunConfig) -> None:
     sources = {FUSED} if config.fused else {*config.training} - {config.target}
     if config.algorithm.latents != "none" and not sources:
         raise ValueError(
-            f"{config.algorithm_name} needs a source besides the target; use --algorithm fl-mr or more --sites"
+            f"{config.algorithm_name} needs a source besides the target; use --algorithm fl-mr, or let more sites train"
         )
 
 

@@ -168,6 +168,7 @@ def _place(config: RunConfig, machine: Machine) -> Placed:
 def _store_bytes(config: RunConfig) -> int:
     """Room for each site's update and two generations of its state; the paper's U-Net has 7.8 million weights."""
     weights = 4 * 7.8e6 * (config.model.channels / 32) ** 2 * 4.0 ** (config.model.pool_layers - 4)
+    weights *= max(1, config.model.cascades)
     return max(OBJECT_STORE_BYTES, int(8 * len(config.institutions) * weights))
 
 

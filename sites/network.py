@@ -30,7 +30,9 @@ def load_network(config: RunConfig, run_dir: Path, site: str) -> tuple[Workspace
     own = run_dir / PERSONAL / f"{site}.safetensors"
     named, words = _read_weights(file), ""
     if config.algorithm.personal:
-        words = f"with {site}'s own" if own.exists() else f"{site} has none of its own: the others' mean"
+        if site in config.training and not config.fused and not own.exists():
+            raise ValueError(f"{own} is missing, the weights that {site} keeps for itself; restore it, or train again")
+        words = f"with {site}'s own" if own.exists() else f"{site} has none of its own: the mean of those that trained"
         named |= _read_weights(own) if own.exists() else {}
     repeatable(config.placement.device)
     workspace = Workspace(config.model, config.train, config.algorithm, config.placement.device, seed=0)

@@ -62,11 +62,16 @@ def parse_run(argv: Sequence[str]) -> RunCommand:
     """
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
-    if sites and option(argv, "scenario", ""):
-        raise ValueError(f"{file} brings its own [[site]] tables; give --scenario, or such a file, not both")
+    refuse_two_sources(file, sites, argv)
     if stored:
         _parse(stored, sites, where=file)
     return _parse([*stored, *argv], sites)
+
+
+def refuse_two_sources(file: str, sites: Sequence[Any], argv: Sequence[str]) -> None:
+    """Raises ValueError if a file brings sites and the command line a scenario."""
+    if sites and option(argv, "scenario", ""):
+        raise ValueError(f"{file} brings its own [[site]] tables; give --scenario, or such a file, not both")
 
 
 def read_config(path: Path) -> RunConfig:

@@ -16,11 +16,11 @@ from engine.config import ModelConfig, TrainConfig
 from engine.types import TrainingStopped
 from sites import commands
 from sites.config import PAPER, Preset
-from sites.settings import cli, file_options, option, preset_of
-from sweeps.pool import train_cells
+from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
+from sweeps.pool import train_federations
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
-from sweeps.table import Plan, TableConfig
+from sweeps.table import Federation, Plan, TableConfig
 from sweeps.table_directory import finished, is_table, open_table, stored_table, write_table
 from sweeps.table_view import table_view
 from sweeps.table_watch import watcher
@@ -29,9 +29,10 @@ HELP = """\
 Train methods on targets and compare them: the tables of Guo et al., CVPR 2021.
 
 Rows: zero-filled, Local (trained at the tested site alone), Cross (at another, mean of them), Fused (all shards in one
-place), FL-MR, FL-MRCM, and further --methods. Two studies: within the collaboration, and leave one out. Every row has
-the same patients, masks and initial weights. What is stored is not trained again: the same command goes on after an
-interruption, and more --methods, --seeds or --targets add to what is there.
+place), FL-MR, FL-MRCM, and further --methods. Two studies: within the collaboration, and leave one out. Rows have the
+same patients, masks and, unless a method sets the network, initial weights. What is stored is not trained again: the
+same command goes on after an interruption, and one with more --methods, --seeds or --targets trains only what is new;
+the table shows what that command names.
 
 A seed of N sites takes N federations that train at one site; within, 1 fused and 1 a method (N for one that aligns
 with a target); leave-one-out, N fused and N a method. {count}"""
@@ -58,36 +59,33 @@ def table(argv: Sequence[str], _began: float) -> None:
 
 def resume(argv: Sequence[str], began: float) -> None:
     """Go on with a stored run or table."""
-    directory = _directory(argv)
-    if directory is None:
-        return commands.resume(argv, began)
     command = cli(commands.ResumeCommand, argv, "resume")
+    if not is_table(command.directory):
+        return commands.resume(argv, began)
     if command.rounds is not None:
-        raise ValueError(f"{directory} is a table, whose rounds are settled; give another --out to `run.py table`")
-    return _complete(Plan(stored_table(directory)), command.live)
+        raise ValueError(f"{command.directory} is a table, whose rounds are settled; take another --out for others")
+    return _complete(Plan(stored_table(command.directory)), command.live)
 
 
 def show(argv: Sequence[str], began: float) -> None:
     """Draw a stored run or table."""
-    directory = _directory(argv)
-    if directory is None:
+    command = cli(commands.ShowCommand, argv, "show")
+    if not is_table(command.directory):
         return commands.show(argv, began)
-    cli(commands.ShowCommand, argv, "show")
-    plan = Plan(stored_table(directory))
-    return _show(plan, {cell.name: finished(cell) for cell in plan.cells})
+    plan = Plan(stored_table(command.directory))
+    return _show(plan, {federation.name: finished(federation) for federation in plan.federations})
 
 
 def parse_table(argv: Sequence[str]) -> TableCommand:
     """The command line of `table`. Raises ValueError, in one line, for what cannot be understood."""
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
+    refuse_two_sources(file, sites, argv)
     default = _default([*stored, *argv], sites)
     if stored:
         cli(TableCommand, stored, "table", default=default, where=file)
     if "--help" in argv or "-h" in argv:
-        asked = [word for word in argv if word not in ("--help", "-h")]
-        planned = Plan(cli(TableCommand, [*stored, *asked], "table", default=default).table)
-        count = f"With the options given: {len(planned.cells)} federations of {planned.config.rounds} rounds."
+        count = _count([*stored, *(word for word in argv if word not in ("--help", "-h"))], default)
         print(*(textwrap.fill(part, 80) for part in HELP.format(count=count).split("\n\n")), sep="\n\n")
     return cli(TableCommand, [*stored, *argv], "table", default=default)
 
@@ -98,6 +96,15 @@ def read_table(path: Path) -> TableConfig:
     return cli(TableCommand, options, "table", default=_default(options, sites), where=str(path)).table
 
 
+def _count(options: Sequence[str], default: TableCommand) -> str:
+    """How many federations these options take, in words; what is wrong with them does not keep help away."""
+    try:
+        planned = Plan(cli(TableCommand, options, "table", default=default).table)
+    except ValueError as error:
+        return f"(With the options given: {error}.)"
+    return f"With the options given: {len(planned.federations)} federations of {planned.config.rounds} rounds."
+
+
 def _default(options: Sequence[str], sites: tuple[Any, ...]) -> TableCommand:
     settings: dict[str, Any] = {"institutions": sites}
     if preset_of(options) == "paper":
@@ -105,33 +112,38 @@ def _default(options: Sequence[str], sites: tuple[Any, ...]) -> TableCommand:
     return TableCommand(table=TableConfig(**settings))
 
 
-def _directory(argv: Sequence[str]) -> Path | None:
-    """The table that is named, if it is one."""
-    named = next((Path(word) for word in argv if not word.startswith("-")), None)
-    return named if named and is_table(named) else None
-
-
 def _complete(plan: Plan, live: bool) -> None:
     """Train what is missing, write and show the table. Raises TrainingStopped if a federation did not end."""
     failures: list[str] = []
     with open_table(plan):
-        stored = {cell.name: finished(cell) for cell in plan.cells}
-        missing = [cell for cell in plan.cells if stored[cell.name] is None]
+        stored = {federation.name: finished(federation) for federation in plan.federations}
+        missing = [federation for federation in plan.federations if stored[federation.name] is None]
         try:
             if missing:
                 with watcher(plan, missing, _scores(stored), live) as watching:
-                    for progress in train_cells(missing, plan.config):
+                    for progress in train_federations(missing, plan.config):
                         if progress.kind == "done":
-                            stored[progress.cell.name] = finished(progress.cell)
+                            stored[progress.federation.name] = _taken_in(progress.federation)
                         if progress.kind == "failed":
-                            failures.append(f"{progress.cell.name} ({progress.reason})")
+                            failures.append(f"{progress.federation.name} ({progress.reason})")
                         watching.update(progress, _scores(stored))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):  # the second: whoever read our output is gone
             raise KeyboardInterrupt(f"; run.py resume {plan.out} goes on") from None
-        write_table(plan, _scores(stored))
+        finally:
+            if _scores(stored):
+                write_table(plan, _scores(stored))
     _show(plan, stored)
     if failures:
-        raise TrainingStopped(f"{len(failures)} of {len(plan.cells)} federations stopped: {'; '.join(failures)}")
+        told = "; ".join(failures)
+        raise TrainingStopped(f"{len(failures)} of {len(plan.federations)} federations stopped: {told}")
+
+
+def _taken_in(federation: Federation) -> list[PatientScore]:
+    """The scores of a federation that has just ended. Raises ValueError if its directory cannot be seen from here."""
+    scores = finished(federation)
+    if scores is None:
+        raise ValueError(f"{federation.config.out} is not to be seen here; a cluster's machines must share --out")
+    return scores
 
 
 Stored = dict[str, list[PatientScore] | None]  # by federation, in the plan's order; None: not done
@@ -145,7 +157,9 @@ def _show(plan: Plan, stored: Stored) -> None:
     console, missing = Console(), list(stored.values()).count(None)
     console.print(table_view(summarize(_scores(stored), plan.layout)))
     if missing:
-        console.print(Text(f"{missing} of {len(plan.cells)} federations are missing: run.py resume {plan.out} goes on"))
+        console.print(
+            Text(f"{missing} of {len(plan.federations)} federations are missing: run.py resume {plan.out} goes on")
+        )
     console.print(
         Text(" table.md, table.tex, table.csv, patients.csv and figures/train_test.png are in", "bright_black")
     )

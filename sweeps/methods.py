@@ -49,9 +49,8 @@ def methods(further: str, train: TrainConfig, model: ModelConfig) -> tuple[Metho
     """
     rows = [_method(label, spec, train, model) for label, spec in PAPERS.items()]
     rows += [_method(spec, spec, train, model) for spec in names(further)]
-    labels = [row.label for row in rows]
     for spec in names(further):
-        if labels.count(spec) > 1 or spec in PAPERS.values():
+        if spec in PAPERS.values():
             raise ValueError(f"methods: {spec!r} is in the table already; take it out, or give it a setting")
     return tuple(rows)
 

@@ -9,7 +9,7 @@ from sweeps.scores import BASELINE, MEAN, ZERO_FILLED, Entry, Metric, Study, Stu
 
 HEADINGS: Mapping[Study, tuple[str, str]] = {
     "within": ("within", "the tested site trains too; its test patients are new to every network"),
-    "leave-one-out": ("leave one out", "the tested site does not train: it is new to every network"),
+    "leave-one-out": ("leave one out", "the tested site trains in no row but Local"),
 }
 TITLES: Mapping[Metric, str] = {
     "psnr": "PSNR, dB (higher is better)",
@@ -25,6 +25,7 @@ MEANINGS = {
     "Fused": "trained on pooled data",
     BASELINE: "federated averaging",
 }
+ALPHA = 0.05  # of a test
 
 
 def column_title(column: str) -> str:
@@ -68,6 +69,11 @@ def footnotes(summary: Summary) -> list[str]:
             f"Bold: the best of a column, if significantly better than {BASELINE}; {BASELINE}, if all others are "
             f"significantly worse."
         )
+        units = max(table.seeds * table.patients[1] for table in tables)
+        if 2 ** (1 - units) * tested > ALPHA:  # the smallest p that so many signs can give
+            notes.append(
+                f"With {units} units a site no difference at a single site can be significant here; take more --seeds."
+            )
     uneven = dict.fromkeys(column_title(column) for table in tables for column in table.uneven)
     if uneven:
         notes.append(f"Nothing is bold in {', '.join(uneven)} as long as rows there lack units that others have.")

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from engine.cluster import cluster, cpu_count, gpu_count
+from engine.cohort import cap_memory
 from engine.placement import Machine, auto_share
 from engine.types import TrainingStopped
 from sites.anatomy import Maps, load_maps_apart
 from sites.config import ATLAS, RunConfig
 from sites.federation import federate
 from sites.launch import Workshop
-from sweeps.table import Cell, TableConfig
+from sweeps.table import Federation, TableConfig
 
 TRIES = 2  # of a federation whose process dies
 
@@ -28,7 +29,7 @@ TRIES = 2  # of a federation whose process dies
 class Progress:
     """What has become of a federation: a round done, all done, or why it stopped."""
 
-    cell: Cell
+    federation: Federation
     kind: Literal["round", "done", "failed"]
     round: int = 0
     reason: str = ""
@@ -37,12 +38,14 @@ class Progress:
 class FederationWorker:
     """The Ray actor."""
 
-    def __init__(self, maps: Maps | None) -> None:
+    def __init__(self, maps: Maps | None, gpu: float) -> None:
+        cap_memory(gpu)
         self._workshop = Workshop(maps)
 
     def train(self, config: RunConfig) -> Iterator[int]:
         """Train a federation into its run directory, from where that is; yields the rounds as they end."""
-        for report in federate(config, figures=False, workshop=self._workshop):
+        here = replace(config, ray_address="")  # `auto` is what this machine has
+        for report in federate(here, figures=False, workshop=self._workshop):
             yield report.round
 
 
@@ -67,20 +70,20 @@ def share(config: TableConfig, machine: Machine, federations: int) -> Share:
     return Share(at_once, config.threads, auto_share(at_once, machine.gpus) if on_gpus else 0.0)
 
 
-def train_cells(cells: Sequence[Cell], config: TableConfig) -> Iterator[Progress]:
+def train_federations(federations: Sequence[Federation], config: TableConfig) -> Iterator[Progress]:
     """Train federations, as many at once as fit; yields what happens, as it does.
 
     Raises ValueError for what cannot be trained at all (a directory of something else, an impossible scan).
     """
     own = None if config.ray_address else Machine(cpu_count(), gpu_count())
     if own:
-        share(config, own, len(cells))  # refused before anything starts
+        share(config, own, len(federations))  # refused before anything starts
     with ThreadPoolExecutor(1) as loader:
-        simulated = any(site.source == ATLAS for cell in cells for site in cell.config.institutions)
+        simulated = any(site.source == ATLAS for federation in federations for site in federation.config.institutions)
         maps = loader.submit(load_maps_apart) if simulated else None
         with cluster(config.ray_address, own) as machine:
-            pool = _Pool(share(config, own or machine, len(cells)), maps.result() if maps else None)
-            yield from pool.train(cells)
+            pool = _Pool(share(config, own or machine, len(federations)), maps.result() if maps else None)
+            yield from pool.train(federations)
 
 
 class _Pool:
@@ -91,23 +94,23 @@ class _Pool:
 
         self._ray, self._share = ray, share
         self._maps = ray.put(maps)
-        self._running: dict[Any, tuple[Any, Cell]] = {}  # by the stream of its rounds
+        self._running: dict[Any, tuple[Any, Federation]] = {}  # by the stream of its rounds
         self._tries: dict[str, int] = {}
 
-    def train(self, cells: Sequence[Cell]) -> Iterator[Progress]:
+    def train(self, federations: Sequence[Federation]) -> Iterator[Progress]:
         """All of them, in their order."""
-        pending = deque(cells)
+        pending = deque(federations)
         idle = [self._worker() for _ in range(self._share.at_once)]
         while pending or self._running:
             while pending and idle:
-                worker, cell = idle.pop(0), pending.popleft()
-                stream = worker.train.options(num_returns="streaming").remote(cell.config)
-                self._running[stream] = worker, cell
+                worker, federation = idle.pop(0), pending.popleft()
+                stream = worker.train.options(num_returns="streaming").remote(federation.config)
+                self._running[stream] = worker, federation
             (stream,), _ = self._ray.wait(list(self._running), num_returns=1)
-            worker, cell = self._running[stream]
-            progress, alive = self._next(stream, cell)
+            worker, federation = self._running[stream]
+            progress, alive = self._next(stream, federation)
             if progress is None:
-                pending.appendleft(cell)
+                pending.appendleft(federation)
             else:
                 yield progress
             if progress is None or progress.kind != "round":
@@ -116,22 +119,22 @@ class _Pool:
 
     def _worker(self) -> Any:
         actor = self._ray.remote(FederationWorker)
-        return actor.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus).remote(self._maps)
+        return actor.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus).remote(self._maps, self._share.gpus)
 
-    def _next(self, stream: Any, cell: Cell) -> tuple[Progress | None, bool]:
+    def _next(self, stream: Any, federation: Federation) -> tuple[Progress | None, bool]:
         """What a stream says next, None if the federation is to be tried again; and whether its worker lives."""
         errors = self._ray.exceptions
         try:
-            return Progress(cell, "round", self._ray.get(next(stream))), True
+            return Progress(federation, "round", self._ray.get(next(stream))), True
         except StopIteration:
-            return Progress(cell, "done", cell.config.rounds), True
+            return Progress(federation, "done", federation.config.rounds), True
         except errors.RayTaskError as error:
             if isinstance(error.cause, TrainingStopped):
-                return Progress(cell, "failed", reason=str(error.cause)), True
+                return Progress(federation, "failed", reason=str(error.cause)), True
             raise error.cause or error from error
-        except errors.RayActorError:
-            self._tries[cell.name] = self._tries.get(cell.name, 1) + 1
-            if self._tries[cell.name] <= TRIES:
+        except (errors.RayActorError, errors.OutOfMemoryError):
+            self._tries[federation.name] = self._tries.get(federation.name, 1) + 1
+            if self._tries[federation.name] <= TRIES:
                 return None, False
             reason = "its process died twice; is there enough memory? try a smaller --parallel"
-            return Progress(cell, "failed", reason=reason), False
+            return Progress(federation, "failed", reason=reason), False

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from sweeps.notes import ALPHA
 from sweeps.scores import (
     BASELINE,
     MEAN,
@@ -40,7 +41,6 @@ from sweeps.scores import (
 )
 
 LEVEL = 0.95  # of an interval
-ALPHA = 0.05  # of a test
 
 Values = Mapping[str, Mapping[Unit, float]]  # by row
 Cells = dict[str, dict[str, Entry]]  # by row and column

@@ -26,7 +26,7 @@ Auto = Literal["auto"]
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
-    """Guo et al., CVPR 2021, section 4: methods by targets. Every row has the same patients, masks, initial weights."""
+    """Guo et al., CVPR 2021, section 4: methods by targets. Rows have the same patients, masks, initial weights."""
 
     scenario: str = "cvpr21"
     """A named scenario (`run.py scenarios` lists them) or a TOML file of the same form."""
@@ -90,7 +90,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Federation:
     """One federation. name: of its directory below `runs/`; config: resolved, with that directory as `out`."""
 
     name: str
@@ -136,29 +136,31 @@ class Plan:
         return {study: Layout(rows=rows, sites=self.targets) for study in self.studies}
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
+    def federations(self) -> tuple[Federation, ...]:
         """All federations: those of one seed together, the longest first."""
         seeds = range(self.config.seed, self.config.seed + self.config.seeds)
-        return tuple(cell for seed in seeds for cell in sorted(self._of_seed(seed), key=lambda cell: -cell.work))
+        return tuple(one for seed in seeds for one in sorted(self._of_seed(seed), key=lambda each: -each.work))
 
-    def _of_seed(self, seed: int) -> Iterator[Cell]:
+    def _of_seed(self, seed: int) -> Iterator[Federation]:
         for site in self.sites:
-            yield self._cell(seed, f"only-{site}", self._single(site), target=site, train_sites=site)
+            yield self._federation(seed, f"only-{site}", self._single(site), target=site, train_sites=site)
         if "within" in self.studies:
-            yield self._cell(seed, "fused", [("within", "Fused", self.targets)], fused=True)
+            yield self._federation(seed, "fused", [("within", "Fused", self.targets)], fused=True)
             for method in self.methods:
                 for target in self.targets if method.needs_target else (self.sites[0],):
                     name = f"{method.slug}-to-{target}" if method.needs_target else method.slug
                     tested = (target,) if method.needs_target else self.targets
-                    yield self._cell(seed, name, [("within", method.label, tested)], method, target=target)
+                    yield self._federation(seed, name, [("within", method.label, tested)], method, target=target)
         if "leave-one-out" in self.studies:
             for target in self.targets:
                 name = f"without-{target}"
                 left_out: dict[str, Any] = {"target": target, "target_trains": False}
-                yield self._cell(seed, f"{name}-fused", [("leave-one-out", "Fused", (target,))], fused=True, **left_out)
+                yield self._federation(
+                    seed, f"{name}-fused", [("leave-one-out", "Fused", (target,))], fused=True, **left_out
+                )
                 for method in self.methods:
                     entries: Entries = [("leave-one-out", method.label, (target,))]
-                    yield self._cell(seed, f"{name}-{method.slug}", entries, method, **left_out)
+                    yield self._federation(seed, f"{name}-{method.slug}", entries, method, **left_out)
 
     def _single(self, site: str) -> Entries:
         """What training at one site says: at home it is Local, elsewhere Cross; the same in both studies."""
@@ -166,21 +168,25 @@ class Plan:
         rows = {"Local": tuple(target for target in self.targets if target == site), "Cross": elsewhere}
         return [(study, row, tested) for study in self.studies for row, tested in rows.items() if tested]
 
-    def _cell(
+    def _federation(
         self,
         seed: int,
         name: str,
         entries: Entries,
         method: Method | None = None,
         **settings: Any,
-    ) -> Cell:
+    ) -> Federation:
         if method:
             settings |= {"algorithm": method.algorithm, "train": method.train, "model": method.model}
         name = f"seed-{seed}/{name}"
         chosen = {"target": self.sites[0], **settings}
-        config = resolve(replace(self._base, seed=seed, out=str(self.out / "runs" / name), **chosen))
+        out = str((self.out / "runs" / name).absolute())  # workers of a cluster may stand elsewhere
+        try:
+            config = resolve(replace(self._base, seed=seed, out=out, **chosen))
+        except ValueError as error:
+            raise ValueError(f"methods: {method.label!r}: {error}" if method else str(error)) from error
         trained_at = config.train_sites
-        return Cell(
+        return Federation(
             name=name,
             config=config,
             readings=tuple(
@@ -210,17 +216,24 @@ def _base(config: TableConfig) -> RunConfig:
         train=config.train,
         model=config.model,
         placement=Placement(device=config.device, workers=0, threads=config.threads),
+        ray_address=config.ray_address,
         out="planned",
     )
 
 
-def read_scores(cell: Cell, summary: Mapping[str, Any]) -> Iterator[PatientScore]:
-    """The entries a finished federation fills, from its summary.json; the zero-filled images' too."""
-    patients = {site["name"]: site["test_patients"] for site in summary["sites"]}
-    for reading in cell.readings:
+def read_scores(federation: Federation, summary: Mapping[str, Any]) -> Iterator[PatientScore]:
+    """The entries a finished federation fills, from its summary.json; the zero-filled images' too.
+
+    Raises ValueError if it has no scores by patient.
+    """
+    try:
+        patients = {site["name"]: site["test_patients"] for site in summary["sites"]}
+    except KeyError as error:
+        raise ValueError(f"{federation.config.out}/summary.json lacks {error}; delete that directory") from error
+    for reading in federation.readings:
         for site in reading.sites:
             for number, patient in enumerate(patients[site]):
-                where: dict[str, Any] = {"study": reading.study, "column": site, "seed": cell.config.seed}
+                where: dict[str, Any] = {"study": reading.study, "column": site, "seed": federation.config.seed}
                 where["patient"] = number
                 yield PatientScore(row=reading.row, trained_at=reading.trained_at, **where, **patient["test"])
                 if reading.row == "Local":  # one federation a site has it once

@@ -14,7 +14,7 @@ from sites.run_reader import read_json
 from sweeps.heatmap import write_heat_map
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
-from sweeps.table import GROWING, Cell, Plan, TableConfig, read_scores
+from sweeps.table import GROWING, Federation, Plan, TableConfig, read_scores
 from sweeps.table_files import write_files
 
 SETTINGS = "table.toml"
@@ -32,19 +32,30 @@ def open_table(plan: Plan) -> Iterator[None]:
     Raises ValueError if it is in use, or holds something else or another table.
     """
     with locked(plan.out):
-        held = [entry.name for entry in plan.out.iterdir() if entry.name != ".lock"]
-        if held and not is_table(plan.out):
-            raise ValueError(f"{plan.out} holds something else ({held[0]}); choose another --out")
-        if held:
-            stored = stored_table(plan.out)
-            differs = first_difference(flat_fields(stored), flat_fields(plan.config), GROWING)
-            if differs or stored.institutions != plan.config.institutions:
-                raise ValueError(
-                    f"{plan.out} holds another table: {differs or 'the institutions'}; choose another --out"
-                )
-        text = settings_toml(flat_fields(plan.config), plan.config.institutions, plan.cells[0].config.placement.device)
+        try:
+            _refuse_another(plan)
+        except ValueError:
+            if not is_table(plan.out):
+                (plan.out / ".lock").unlink()  # it is somebody else's
+            raise
+        device = plan.federations[0].config.placement.device
+        text = settings_toml(flat_fields(plan.config), plan.config.institutions, device)
         write_atomically(plan.out / SETTINGS, text.encode())
         yield
+
+
+def _refuse_another(plan: Plan) -> None:
+    ours = (".lock", f".{SETTINGS}.tmp")  # the second if the first session was killed while it began
+    held = [entry.name for entry in plan.out.iterdir() if entry.name not in ours]
+    if held and not is_table(plan.out):
+        raise ValueError(f"{plan.out} holds something else ({held[0]}); choose another --out")
+    if held:
+        stored = stored_table(plan.out)
+        differs = first_difference(flat_fields(stored), flat_fields(plan.config), GROWING)
+        if stored.institutions != plan.config.institutions:
+            differs = differs or "the institutions"
+        if differs:
+            raise ValueError(f"{plan.out} holds another table: {differs}; choose another --out")
 
 
 def stored_table(path: Path) -> TableConfig:
@@ -56,19 +67,22 @@ def stored_table(path: Path) -> TableConfig:
     return replace(read_table(path / SETTINGS), out=str(path))
 
 
-def finished(cell: Cell) -> list[PatientScore] | None:
+def finished(federation: Federation) -> list[PatientScore] | None:
     """What a stored federation says; None if it is not there, or not done.
 
     Raises ValueError if its directory is damaged or holds another run.
     """
-    path = Path(cell.config.out)
+    path = Path(federation.config.out)
     summary = read_json(path / "summary.json")
     if not summary:
         return None
-    differs = difference(stored_config(path), cell.config)
+    stored, asked = stored_config(path), federation.config
+    if asked.ray_address:  # the device is that of the machine it ran on
+        asked = replace(asked, placement=replace(asked.placement, device=stored.placement.device))
+    differs = difference(stored, asked)
     if differs:
         raise ValueError(f"{path} holds another run: {differs}; choose another --out")
-    return list(read_scores(cell, summary))
+    return list(read_scores(federation, summary))
 
 
 def write_table(plan: Plan, scores: Sequence[PatientScore]) -> None:

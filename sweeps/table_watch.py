@@ -19,7 +19,7 @@ from engine.standings import clock_time
 from sweeps.pool import Progress
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
-from sweeps.table import Cell, Plan
+from sweeps.table import Federation, Plan
 from sweeps.table_view import table_view
 
 BESIDE = 5  # lines of the live view besides the federations and the table
@@ -42,11 +42,11 @@ class TableWatcher(Protocol):
 class Work:
     """How much of the work is done, and how long the rest will take at this session's pace."""
 
-    def __init__(self, cells: Sequence[Cell], stored: int, now: Callable[[], float]) -> None:
-        """cells: those to train; stored: federations that an earlier session finished."""
-        self.total, self.stored, self.done, self.failed = len(cells), stored, 0, 0
+    def __init__(self, federations: Sequence[Federation], stored: int, now: Callable[[], float]) -> None:
+        """federations: those to train; stored: federations that an earlier session finished."""
+        self.total, self.stored, self.done, self.failed = len(federations), stored, 0, 0
         self.running: dict[str, Progress] = {}
-        self._work = sum(cell.work for cell in cells)
+        self._work = sum(federation.work for federation in federations)
         self._ended = 0.0
         self._now, self._began, self._first = now, now(), 0.0
 
@@ -54,10 +54,10 @@ class Work:
         """A round, or an end."""
         self._first = self._first or self._now()
         if progress.kind == "round":
-            self.running[progress.cell.name] = progress
+            self.running[progress.federation.name] = progress
             return
-        self.running.pop(progress.cell.name, None)
-        self._ended += progress.cell.work
+        self.running.pop(progress.federation.name, None)
+        self._ended += progress.federation.work
         self.done += progress.kind == "done"
         self.failed += progress.kind == "failed"
 
@@ -69,7 +69,7 @@ class Work:
     @property
     def part(self) -> float:
         """Of the work, from 0 to 1."""
-        begun = sum(p.cell.work * p.round / p.cell.config.rounds for p in self.running.values())
+        begun = sum(p.federation.work * p.round / p.federation.config.rounds for p in self.running.values())
         return (self._ended + begun) / self._work if self._work else 1.0
 
     @property
@@ -111,7 +111,7 @@ class LiveTable:
     def update(self, progress: Progress, scores: Sequence[PatientScore]) -> None:
         self._work.update(progress)
         if progress.kind == "failed":
-            self.console.print(Text(f"{progress.cell.name} stopped: {progress.reason}", "red"))
+            self.console.print(Text(f"{progress.federation.name} stopped: {progress.reason}", "red"))
         if progress.kind == "done":
             self._scores = scores
             self._table = self._draw()
@@ -123,9 +123,9 @@ class LiveTable:
         if not work.running and not work.done + work.failed:
             lines.append(Text.assemble(" ", (spinner(work.elapsed), "cyan"), " starting Ray and the first federations"))
         for progress in work.running.values():
-            rounds = progress.cell.config.rounds
+            rounds = progress.federation.config.rounds
             bar = progress_bar(progress.round, rounds, 12)
-            words = f" round {progress.round}/{rounds}  {progress.cell.name}"
+            words = f" round {progress.round}/{rounds}  {progress.federation.name}"
             lines.append(cut(Text.assemble(" ", bar, words), width))
         return Group(*lines, Text(), self._table)
 
@@ -151,10 +151,10 @@ class PlainTable:
         self._work.update(progress)
         if progress.kind != "round":
             what = f"stopped: {progress.reason}" if progress.kind == "failed" else "done"
-            print(f"{progress.cell.name} {what}; {self._work.words()}", file=self._stream, flush=True)
+            print(f"{progress.federation.name} {what}; {self._work.words()}", file=self._stream, flush=True)
 
 
-def watcher(plan: Plan, cells: Sequence[Cell], scores: Sequence[PatientScore], live: bool) -> TableWatcher:
-    """Live where the output is a terminal and it is wanted. cells: those to train; scores: those stored."""
-    work = Work(cells, len(plan.cells) - len(cells), time.monotonic)
+def watcher(plan: Plan, federations: Sequence[Federation], scores: Sequence[PatientScore], live: bool) -> TableWatcher:
+    """Live where the output is a terminal and it is wanted. federations: those to train; scores: those stored."""
+    work = Work(federations, len(plan.federations) - len(federations), time.monotonic)
     return LiveTable(plan, work, scores) if live and sys.stdout.isatty() else PlainTable(work)

@@ -86,6 +86,9 @@ class Algorithm:
     def correct_gradients(self, local: LocalTraining) -> None:
         """Between the backward pass and the optimiser's step; `local.weights.gradient` is [Q]."""
 
+    def after_training(self, local: LocalTraining) -> None:
+        """After the round's last step: what a site remembers (`local.memory`)."""
+
     def extra_upload(self, local: LocalTraining) -> Mapping[str, Array]:  # noqa: ARG002
-        """After the last step: arrays that go to the driver besides the weights, by their ledger kind."""
+        """Then: arrays that go to the driver besides the weights, by their ledger kind."""
         return {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from engine.algorithms.base import Algorithm
-from engine.types import Array
+from engine.types import Broadcast, ServerState, SiteUpdate
 from engine.validation import require
 
 if TYPE_CHECKING:
@@ -22,17 +24,18 @@ EPSILON = 1e-14  # the published code's
 
 @dataclass(frozen=True, kw_only=True)
 class FedMri(Algorithm):
-    """Feng et al., IEEE TMI 2023, arXiv 2112.05752, in the image domain; the published code is chunmeifeng/FedMRI.
+    """Feng et al., IEEE TMI 2023, arXiv 2112.05752, as the published code (chunmeifeng/FedMRI) trains on images.
 
-    Only encoders are averaged. From a site's second round on, the weighted contrastive term pulls its encoder w
-    towards the broadcast one and away from its own of the round before: weight * ||w - w_broadcast||_1 /
-    ||w - w_before||_1. A site that never trained has no decoder of its own: it is scored with the mean of the others'.
+    Only encoders are averaged. From the second round on, but for an epoch's first step, the weighted contrastive term
+    pulls a site's encoder w towards the broadcast one and away from all sites' encoders w_k of the round before:
+    weight * ||w - w_broadcast||_1 / sum over k of ||w - w_k||_1. So these w_k, too, are sent to every site. A site that
+    never trained has no decoder of its own: it is scored with the mean of the others'.
     """
 
     personal: ClassVar[bool] = True
 
     contrast_weight: float = 1.0
-    """Weight of the contrastive term; 0: the split alone."""
+    """Weight of the contrastive term (a stored setting of the published code has 100); 0: the split alone."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, for a value that means nothing."""
@@ -42,24 +45,29 @@ class FedMri(Algorithm):
         """The encoder."""
         return model.in_encoder(name)
 
+    def broadcast(self, server: ServerState) -> Broadcast:
+        """With all sites' encoders of the round before, once there are some."""
+        return Broadcast(round=server.round, weights=server.weights, extra=server.extra)
+
+    def aggregate(self, server: ServerState, updates: Sequence[SiteUpdate]) -> ServerState:
+        """The mean encoder, and each as it came: [K, S]."""
+        after = super().aggregate(server, updates)
+        return replace(
+            after, extra={"encoders": np.stack([u.weights for u in updates])} if self.contrast_weight else {}
+        )
+
     def correct_gradients(self, local: LocalTraining) -> None:
-        """The gradient of p / n, the two norms: sign(w - w_broadcast) / n - p sign(w - w_before) / n^2."""
-        if not self.contrast_weight or "encoder" not in local.memory:
+        """The gradient of p / n: sign(w - w_broadcast) / n - p sum over k of sign(w - w_k) / n^2."""
+        if local.step == 0 or "encoders" not in local.broadcast.extra:
             return
         encoder = self._encoder(local)
         weights = local.weights.parameters[encoder]
         positive = weights - local.received("weights")[: len(encoder)]
-        negative = weights - local.memory["encoder"]
-        p, n = positive.abs().sum(), negative.abs().sum() + EPSILON
+        negatives = weights - local.received("encoders")[:, : len(encoder)]
+        p, n = positive.abs().sum(), negatives.abs().sum() + EPSILON
         local.log("contrast", p / n)
-        gradient = positive.sign() / n - p * negative.sign() / n**2
+        gradient = positive.sign() / n - p * negatives.sign().sum(0) / n**2
         local.weights.gradient.index_add_(0, encoder, gradient, alpha=self.contrast_weight)
-
-    def extra_upload(self, local: LocalTraining) -> Mapping[str, Array]:
-        """Uploads nothing: the encoder is kept for the next round's comparison."""
-        if self.contrast_weight:
-            local.memory["encoder"] = local.weights.parameters[self._encoder(local)].clone()
-        return {}
 
     def _encoder(self, local: LocalTraining) -> Tensor:
         """Where the encoder's trained weights lie among all: the leading part of what is shared."""

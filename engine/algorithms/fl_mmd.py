@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FlMmd(Algorithm):
-    """Long et al., ICML 2015, arXiv 1502.02791, eq. 2, between a source's and the target's latents.
+    """Long et al., ICML 2015, arXiv 1502.02791, section 3, between a source's and the target's latents.
 
     The target's latents are those it sent before the round; if it trains, it does so without the term. Weight 0 is
     FL-MR.

@@ -63,7 +63,9 @@ class FlMrcm(Algorithm):
         )
 
     def check(self, model: ModelConfig, train: TrainConfig) -> None:  # noqa: ARG002
-        """Raises ValueError for raw images to a network that needs their k-space."""
+        """Raises ValueError for raw images to a network that needs their k-space, or whose statistics they'd move."""
+        if self.exchange == "raw" and model.norm == "batch":
+            raise ValueError("exchange is 'raw' and its images would move batch statistics; take --norm instance")
         if self.exchange == "raw" and model.cascades:
             raise ValueError("exchange is 'raw': images, and an unrolled network needs k-space; take --cascades 0")
 

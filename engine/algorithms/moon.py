@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.algorithms.base import Algorithm
-from engine.types import Array
 from engine.validation import require
 
 if TYPE_CHECKING:
@@ -50,8 +48,7 @@ class Moon(Algorithm):
         local.log("contrast", contrast)
         return reconstruction + self.mu * contrast
 
-    def extra_upload(self, local: LocalTraining) -> Mapping[str, Array]:
-        """Uploads nothing: the network is kept for the next round's comparison."""
+    def after_training(self, local: LocalTraining) -> None:
+        """The network is kept for the next round's comparison."""
         if self.mu:
             local.memory["network"] = local.weights.values.clone()
-        return {}

@@ -48,16 +48,18 @@ class Scaffold(Algorithm):
         if "control" in local.broadcast.extra:
             local.weights.gradient.add_(local.received("control") - self._own(local))
 
-    def extra_upload(self, local: LocalTraining) -> Mapping[str, Array]:
+    def after_training(self, local: LocalTraining) -> None:
         """c_k+ = c_k - c + (x - y) / (steps * lr): how far the site would have gone, a step, without correction."""
-        control = self._own(local)
         if local.steps:
             weights = local.weights.parameters
             steps = local.steps * local.config.learning_rate(local.broadcast.round)
             moved = (local.received("weights")[: len(weights)] - weights) / steps
             common = local.received("control") if "control" in local.broadcast.extra else 0
-            control = local.memory["control"] = control - common + moved
-        return {"control": control.cpu().numpy()}
+            local.memory["control"] = self._own(local) - common + moved
+
+    def extra_upload(self, local: LocalTraining) -> Mapping[str, Array]:
+        """c_k+."""
+        return {"control": self._own(local).cpu().numpy()}
 
     def _own(self, local: LocalTraining) -> Tensor:
         """c_k, [Q]."""

@@ -9,7 +9,8 @@ Legend: D latent features, K sites, B rows, I weights of the identifier: D * 256
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -48,18 +49,37 @@ def learn(
 ) -> Array:
     """The identifier after some passes over the latents [N_k, D] of each site in turn, shuffled together; [I].
 
-    Cross-entropy, a fresh Adam each call.
+    Cross-entropy in which every site weighs alike, a fresh Adam each call; one thread, whatever the process has: the
+    driver's is another than a site's.
     """
+    with _one_thread():
+        return _learn(identifier, latents, epochs, lr, batch_size, rng)
+
+
+def _learn(
+    identifier: Array, latents: Sequence[Array], epochs: int, lr: float, batch_size: int, rng: np.random.Generator
+) -> Array:
     rows = torch.from_numpy(np.concatenate(latents)).float()
     sites = torch.arange(len(latents)).repeat_interleave(torch.tensor([len(part) for part in latents]))
+    share = torch.tensor([len(rows) / (len(latents) * len(part)) for part in latents])
     weights = torch.from_numpy(np.array(identifier)).requires_grad_()
     optimizer = Adam()
     state = optimizer.init(weights.detach())
     for _ in range(epochs):
         order = torch.from_numpy(rng.permutation(len(rows)))
         for index in order.split(batch_size):
-            loss = F.cross_entropy(site_logits(weights, rows[index]), sites[index])
+            loss = F.cross_entropy(site_logits(weights, rows[index]), sites[index], weight=share)
             (gradient,) = torch.autograd.grad(loss, [weights])
             optimizer.step(weights.detach(), gradient, state, lr)
     trained: Array = weights.detach().numpy()
     return trained
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -220,7 +220,7 @@ def test_a_federations_rounds_use_no_exception(algorithm: Algorithm) -> None:
     for report, snapshot in driver.run(2):
         assert snapshot is not None
         kinds = {"weights", "latents", "scores", "state"}
-        assert report.ledger.keys() <= kinds | {"control", "identifier"}
+        assert report.ledger.keys() <= kinds | {"control", "encoders", "identifier"}
     driver.finish(previews=False)
     assert {method for method, _ in cohort.seen} <= METHODS.keys()
     rows = set().union(*map(private_rows, data.values()))

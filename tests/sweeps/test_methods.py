@@ -41,7 +41,7 @@ def test_a_switch_and_a_choice() -> None:
     [
         ("fedavg", "methods: 'fedavg' is unknown; choose among fl-mr, "),
         ("fl-mr", "'fl-mr' is in the table already"),
-        ("fed-prox,fed-prox", "'fed-prox' is in the table already"),
+        ("fed-prox,fed-prox", "'fed-prox' stands twice in 'fed-prox,fed-prox'"),
         ("fed-prox:mu", "methods: 'mu' of 'fed-prox:mu' is no setting; write fed-prox:SETTING=VALUE"),
         ("fed-prox:mu=much", "methods: 'fed-prox:mu=much': .*mu"),
         ("fed-prox:mu=-1", "methods: 'fed-prox:mu=-1': .*mu is -1.0; take at least 0"),

@@ -14,7 +14,7 @@ from engine.placement import Machine
 from sites.config import SiteConfig
 from sweeps.pool import share
 from sweeps.scores import ZERO_FILLED, PatientScore
-from sweeps.table import GROWING, Cell, Plan, TableConfig, read_scores
+from sweeps.table import GROWING, Federation, Plan, TableConfig, read_scores
 
 SITES = tuple(SiteConfig(name=name, train_patients=n) for name, n in (("a", 2), ("b", 4), ("c", 3)))
 ALL = ("a", "b", "c")
@@ -25,21 +25,21 @@ def plan(**settings: Any) -> Plan:
     return Plan(TableConfig(**given))
 
 
-def cells(**settings: Any) -> dict[str, Cell]:
-    return {cell.name: cell for cell in plan(**settings).cells}
+def federations(**settings: Any) -> dict[str, Federation]:
+    return {federation.name: federation for federation in plan(**settings).federations}
 
 
 def test_how_many_federations_it_takes() -> None:
     """A seed of 3 sites: 3 alone; within 1 fused, 1 FL-MR, 3 FL-MRCM; leave-one-out 3 of each."""
-    assert len(cells()) == 2 * (3 + 1 + 1 + 3 + 3 * 3)
-    assert len(cells(studies="within", seeds=1)) == 3 + 1 + 1 + 3
-    assert len(cells(studies="leave-one-out", seeds=1)) == 3 + 9
-    assert len(cells(methods="fed-prox,fl-mmd", seeds=1)) == 17 + (1 + 3) + (3 + 3)
-    assert len(cells(targets="b", seeds=1)) == 3 + 1 + 1 + 1 + 3
+    assert len(federations()) == 2 * (3 + 1 + 1 + 3 + 3 * 3)
+    assert len(federations(studies="within", seeds=1)) == 3 + 1 + 1 + 3
+    assert len(federations(studies="leave-one-out", seeds=1)) == 3 + 9
+    assert len(federations(methods="fed-prox,fl-mmd", seeds=1)) == 17 + (1 + 3) + (3 + 3)
+    assert len(federations(targets="b", seeds=1)) == 3 + 1 + 1 + 1 + 3
 
 
 def test_who_trains_in_which() -> None:
-    planned = cells()
+    planned = federations()
     alone, fused, left = (planned[f"seed-1/{name}"].config for name in ("only-b", "fused", "without-b-fl-mrcm"))
     assert (alone.training, alone.target, alone.fused, alone.algorithm) == (("b",), "b", False, FlMr())
     assert (fused.training, fused.fused, fused.seed) == (ALL, True, 1)
@@ -54,7 +54,7 @@ def test_who_trains_in_which() -> None:
 def test_every_entry_is_filled_once_a_seed_and_patient(studies: Any, targets: str) -> None:
     """But for Cross: by each of the other sites once."""
     planned = plan(studies=studies, targets=targets, methods="fed-prox,adcol")
-    scores = [score for cell in planned.cells for score in read_scores(cell, summary())]
+    scores = [score for federation in planned.federations for score in read_scores(federation, summary())]
     count = Counter((s.study, s.row, s.column, s.seed, s.patient) for s in scores)
     expected = {
         (study, row, site, seed, patient): 2 if row == "Cross" else 1
@@ -84,20 +84,22 @@ def summary() -> dict[str, Any]:
 
 def test_all_federations_of_a_seed_are_paired() -> None:
     """Patients, masks and initial weights are functions of seed, matrix, institutions and network: equal in all."""
+    planned = [federation.config for federation in plan(methods="fed-prox:lr=0.1").federations]
     for seed in (0, 1):
-        own = [cell.config for cell in plan(methods="fed-prox:lr=0.1").cells if cell.config.seed == seed]
+        own = [config for config in planned if config.seed == seed]
         assert len({(c.matrix, c.institutions, c.model, c.rounds, c.scenario) for c in own}) == 1
-    assert {c.config.train.lr for c in plan(methods="fed-prox:lr=0.1").cells} == {2e-3, 0.1}
+    assert {c.config.train.lr for c in plan(methods="fed-prox:lr=0.1").federations} == {2e-3, 0.1}
 
 
 def test_directories_are_distinct_and_the_longest_come_first() -> None:
-    planned = plan(methods="fed-prox:mu=0.1,fed-prox:mu=1").cells
-    assert len({cell.config.out for cell in planned}) == len(planned)
-    assert all(cell.config.out == f"/nowhere/runs/{cell.name}" for cell in planned)
-    first = [cell.work for cell in planned if cell.config.seed == 0]
+    planned = plan(methods="fed-prox:mu=0.1,fed-prox:mu=1").federations
+    assert len({federation.config.out for federation in planned}) == len(planned)
+    assert all(federation.config.out == f"/nowhere/runs/{federation.name}" for federation in planned)
+    first = [federation.work for federation in planned if federation.config.seed == 0]
     assert first == sorted(first, reverse=True)
     assert first[0] == 3 * 9 * 8  # rounds x patients x slices
-    assert [cell.config.seed for cell in planned] == sorted(cell.config.seed for cell in planned)
+    seeds = [federation.config.seed for federation in planned]
+    assert seeds == sorted(seeds)
 
 
 def test_the_default_directory_is_the_settings() -> None:
@@ -141,7 +143,7 @@ def test_shares_of_the_machine() -> None:
 
 
 def test_scores_know_where_their_network_trained() -> None:
-    (alone,) = (cell for cell in plan(seeds=1).cells if cell.name == "seed-0/only-a")
+    (alone,) = (federation for federation in plan(seeds=1).federations if federation.name == "seed-0/only-a")
     trained: list[PatientScore] = [s for s in read_scores(alone, summary()) if s.row in ("Local", "Cross")]
     assert {s.trained_at for s in trained} == {"a"}
     assert {(s.row, s.column) for s in trained} == {("Local", "a"), ("Cross", "b"), ("Cross", "c")}

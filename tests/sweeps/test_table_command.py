@@ -15,7 +15,7 @@ import pytest
 import run
 from sites.run_directory import stored_config
 from sweeps.commands import parse_table, read_table
-from sweeps.pool import Progress, train_cells
+from sweeps.pool import Progress, train_federations
 from sweeps.table import Plan, TableConfig
 from sweeps.table_directory import finished
 from sweeps.table_files import read_patients
@@ -61,7 +61,7 @@ def test_a_table_fills_is_kept_and_grows(
     assert len(first) == 2 * (2 + 1 + 1 + 2 + 2 * 3)
     for words in ("within", "leave one out", "Zero-filled", "Local", "Cross", "Fused", "FL-MR", "FL-MRCM", "anna"):
         assert words in printed
-    assert "…" not in printed  # every cell is there
+    assert "…" not in printed  # every federation is there
     for name in ("table.csv", "table.md", "table.tex", "patients.csv", "table.toml", "figures/train_test.png"):
         assert (table / name).stat().st_size > 100
     assert not list(table.rglob("checkpoint"))
@@ -140,7 +140,7 @@ def test_ctrl_c_says_how_to_go_on(options: list[str], tmp_path: Path) -> None:
 def test_a_worker_that_dies_is_replaced_and_its_federation_trained_again(options: list[str]) -> None:
     plan = Plan(parse_table([*options[1:], "--seeds", "1", "--rounds", "30"]).table)
     killed, ended = False, list[Progress]()
-    for progress in train_cells(plan.cells, plan.config):
+    for progress in train_federations(plan.federations, plan.config):
         ended += [progress] if progress.kind != "round" else []
         if progress.kind == "round" and not killed:
             workers = [
@@ -148,9 +148,9 @@ def test_a_worker_that_dies_is_replaced_and_its_federation_trained_again(options
             ]
             workers[0].kill()
             killed = True
-    assert sorted(p.cell.name for p in ended) == sorted(cell.name for cell in plan.cells)
+    assert sorted(p.federation.name for p in ended) == sorted(federation.name for federation in plan.federations)
     assert {p.kind for p in ended} == {"done"}
-    assert all(finished(cell) for cell in plan.cells)
+    assert all(finished(federation) for federation in plan.federations)
 
 
 @pytest.mark.slow
@@ -174,6 +174,23 @@ def test_help_counts_the_federations(options: list[str], capsys: pytest.CaptureF
     assert "With the options given: 24 federations of 2 rounds" in " ".join(capsys.readouterr().out.split())
 
 
+def test_help_is_there_for_what_cannot_be_too(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main([*options, "--methods", "fedavg", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "'fedavg' is unknown" in printed
+    assert "--methods" in printed
+
+
+def test_a_stored_table_and_a_scenario_are_not_both_asked_for(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = tmp_path / "stored.toml"
+    stored.write_text(SITE.format(name="anna", tr=400))
+    assert run.main([*options, "--config", str(stored)]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
 def test_settings_are_stored_and_read_back(options: list[str], tmp_path: Path) -> None:
     given = [*options[1:], "--methods", "fed-prox,fl-mmd", "--targets", "anna", "--no-residual"]
     plan = Plan(parse_table(given).table)
@@ -195,14 +212,14 @@ def test_a_directory_of_something_else_is_left_alone(
     (tmp_path / "table/thesis.txt").write_text("mine")
     assert run.main(options) == 2
     assert "holds something else (thesis.txt)" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "table").iterdir() if path.name != ".lock"] == ["thesis.txt"]
+    assert [path.name for path in (tmp_path / "table").iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.slow
 def test_the_cells_directories_are_runs(options: list[str], tmp_path: Path) -> None:
     """`show` and `reconstruct` work on each."""
     assert run.main([*options, "--seeds", "1", "--studies", "within", "--targets", "berta"]) == 0
-    cell = tmp_path / "table/runs/seed-0/only-anna"
-    assert stored_config(cell).train_sites == "anna"
-    assert run.main(["show", str(cell)]) == 0
-    assert run.main(["reconstruct", str(cell), "berta", str(tmp_path / "b.npy")]) == 0
+    federation = tmp_path / "table/runs/seed-0/only-anna"
+    assert stored_config(federation).train_sites == "anna"
+    assert run.main(["show", str(federation)]) == 0
+    assert run.main(["reconstruct", str(federation), "berta", str(tmp_path / "b.npy")]) == 0
