@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def cluster(
     machine: cores and GPUs to use in place of all there are (Ray's are logical: tests need not have them).
     Raises ConnectionError if nothing answers at the address.
     """
+    _probe(address)
     with (
         _environment({**THREADS} if address else {**LOOPBACK, **ALLOCATOR, **THREADS}),
         _directory(address) as temporary,
@@ -65,6 +67,18 @@ def cluster(
             yield found if address else replace(found, cpus=found.cpus - DRIVER)
         finally:
             ray.shutdown()
+
+
+def _probe(address: str) -> None:
+    """Raises ConnectionError if nothing listens at host:port: Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host or "127.0.0.1", int(port)), timeout=5).close()
+    except OSError as error:
+        told = error.strerror or error
+        raise ConnectionError(f"ray_address {address}: nothing answers there ({told}); is the cluster up?") from error
 
 
 def _init(machine: Machine, temporary: str, store_bytes: int) -> None:

@@ -105,16 +105,16 @@ def open_run(config: RunConfig, extend: bool = False) -> Iterator[RunDirectory]:
     Raises ValueError if it cannot be written, is in use, or holds something else or another run.
     """
     path = Path(config.out)
-    created = not os.path.exists(path)  # False too for a name that is too long
+    created = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
     with locked(path):
         try:
             yield _take_up(path, config, extend)
         finally:
             if not (path / "config.toml").exists():  # nothing came of it, or it is something else
                 (path / ".lock").unlink(missing_ok=True)
-                if created:
+                for folder in created:
                     with contextlib.suppress(OSError):
-                        path.rmdir()
+                        folder.rmdir()
 
 
 def _take_up(path: Path, config: RunConfig, extend: bool) -> RunDirectory:

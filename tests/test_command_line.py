@@ -235,6 +235,7 @@ BAD = {
     "misspelt option": (["--alignment-wieght", "1"], "--alignment-weight"),
     "another algorithm's option": (["--algorithm", "fl-mr", "--alignment-weight", "1"], "alignment"),
     "unknown algorithm": (["--algorithm", "fedavg"], "fl-mr"),
+    "no cluster at the address": (["--ray-address", "127.0.0.1:1"], "127.0.0.1:1"),
     "unwritable directory": (["--out", "/proc/nothing/here"], "/proc/nothing/here"),
     "missing configuration": (["--config", "nowhere.toml"], "nowhere.toml"),
     "matrix too small for the network": (["--matrix", "16"], "matrix"),

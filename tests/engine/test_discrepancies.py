@@ -51,11 +51,25 @@ def test_grows_with_the_shift_and_its_descent_shrinks_it(loss) -> None:  # type:
     assert loss(moved - gradient / gradient.abs().max() * 0.1, target).item() < before.item()
 
 
-def test_the_biased_mmd_is_the_measure_plus_its_diagonal() -> None:
-    """V-statistic = U-statistic with the diagonal of ones: (1/m) (1 - U_within) more for each sample."""
-    first, second = batch(12, 2), batch(9, 3, 0.4)
+def test_the_biased_mmd_is_the_measure_with_the_diagonal() -> None:
+    """V = U + (1 - within) / m for each sample, where within is the mean kernel of different rows.
+
+    The two take the median of an even number of distances differently: hence the tolerance.
+    """
+    first, second = batch(12, 2), batch(12, 2) + 0.4
+    kernels = [_mean_kernel(first, second, *pair) for pair in ((first, first), (second, second))]
     biased, unbiased = float(mmd_loss(first, second)), mmd(first.numpy(), second.numpy())
-    assert 0 < biased - unbiased < 1 / 12 + 1 / 9
+    expected = unbiased + sum((1 - within) / 12 for within in kernels)
+    assert biased == pytest.approx(expected, abs=2e-3)
+
+
+def _mean_kernel(first: Tensor, second: Tensor, rows: Tensor, others: Tensor) -> float:
+    """Of different rows, with the bandwidths of both samples together."""
+    both = torch.cat([first, second])
+    apart = (both[:, None] - both[None]).square().sum(-1)
+    median = apart[~torch.eye(len(both), dtype=torch.bool)].median()
+    squares = (rows[:, None] - others[None]).square().sum(-1)[~torch.eye(len(rows), dtype=torch.bool)]
+    return float(torch.stack([(-squares / (median * b)).exp() for b in (0.25, 0.5, 1, 2, 4)]).mean())
 
 
 def test_gram_matrices_give_the_covariances_distance() -> None:

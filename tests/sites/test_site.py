@@ -15,7 +15,7 @@ from engine.types import Batch, SiteLike
 from sites.acquisition import fully_sampled
 from sites.config import SiteConfig
 from sites.masks import column_mask
-from sites.site import Site
+from sites.site import FusedSite, Site
 from sites.sources.base import KSpace
 
 CONFIG = SiteConfig(name="a", train_patients=3, val_patients=2, test_patients=1, slices=4)
@@ -135,3 +135,34 @@ def test_refuses_what_cannot_be() -> None:
         Site(CONFIG, NoiseSource(widths=(32, 32, 32, 30, 30, 30)), 0)
     with pytest.raises(ValueError, match=r"site 'a': center_fraction 0\.5 measures 16 of 32 columns"):
         Site(replace(CONFIG, mask="equispaced_fraction", center_fraction=0.5), NoiseSource(), 0)
+
+
+# ---- shards in one place ------------------------------------------------------------------------------------
+
+
+def test_fused_has_every_parts_slices_under_their_own_masks_in_an_order_of_its_own() -> None:
+    parts = [site("a"), site("b")]
+    fused: SiteLike = FusedSite("fused", parts)
+    assert [fused.slices("train"), fused.slices("val"), fused.slices("test")] == [24, 0, 0]
+    batches = train(fused, batch_size=5)
+    assert [len(batch.volume) for batch in batches] == [5, 5, 5, 5, 4]
+    assert list(fused.eval_batches("val", 4)) == []
+    together = [row for part in parts for batch in train(part) for row in rows(batch)]
+    assert sorted(row for batch in batches for row in rows(batch)) == sorted(together)
+    assert [row for batch in batches for row in rows(batch)] != together
+    assert torch.equal(joined(batches, "input"), joined(train(FusedSite("fused", parts), batch_size=5), "input"))
+    assert not torch.equal(joined(batches, "mask"), joined(train(fused, epoch=1, batch_size=5), "mask"))
+
+
+def rows(batch: Batch) -> list[bytes]:
+    """Each slice's undersampled k-space and mask."""
+    assert batch.kspace is not None
+    assert batch.mask is not None
+    pairs = zip(batch.kspace.numpy(), batch.mask.numpy(), strict=True)
+    return [kspace.tobytes() + mask.tobytes() for kspace, mask in pairs]
+
+
+def test_fused_refuses_slices_of_different_sizes() -> None:
+    wide = Site(replace(CONFIG, name="b"), NoiseSource("b", widths=(48,)), 0)
+    with pytest.raises(ValueError, match=r"cannot be fused \(a \(1, 16, 32\), b \(1, 16, 48\)\)"):
+        FusedSite("fused", [site("a"), wide])
