@@ -32,6 +32,7 @@ class Recording:
     split: what the layout says (a folder train, val or test); None: nothing
     complete: whether k-space is fully sampled, so that it can be trained on; images are
     field_strength: tesla; scanner: what the header says of it; None and empty: nothing
+    synthesised: whether this k-space was once made from an image (prepared files say so in an attribute of that name)
     """
 
     patient: str
@@ -44,6 +45,7 @@ class Recording:
     complete: bool = True
     field_strength: float | None = None
     scanner: str = ""
+    synthesised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
