@@ -16,7 +16,8 @@ from engine.algorithms import ALGORITHMS, Algorithm, FlMrcm
 from engine.checkpoint import Keep
 from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
-from engine.validation import require
+from engine.types import Split
+from engine.validation import Rule, require
 
 Sequence = Literal["spin_echo", "gradient_echo", "inversion_recovery"]
 Lesions = Literal["none", "glioma"]
@@ -24,6 +25,11 @@ MaskKind = Literal["random", "equispaced", "equispaced_fraction", "magic", "magi
 
 
 ATLAS = "atlas"  # the source of simulated patients
+FILES = ("files", "fastmri", "ismrmrd", "nifti", "dicom", "arrays")  # sources of real ones: any reader's, or one's
+Use = Literal["both", "train", "test"]
+Division = Literal["patients", "slices"]
+UNSET = -1  # of a number that means another thing for simulated patients than for files
+SIMULATED = {"train_patients": 8, "val_patients": 2, "test_patients": 4, "slices": 8}
 
 
 def one_of(choices: object) -> str:
@@ -33,12 +39,25 @@ def one_of(choices: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteConfig:
-    """One simulated institution: its scanner, protocol, patients and undersampling."""
+    """One institution: its undersampling; its scanner, protocol and patients if simulated, else where its files are."""
 
     name: str
     """Unique name; the site's random streams are derived from it."""
     source: str = ATLAS
-    """Where its patients come from: atlas, the simulation; other sources are given to `federate` from Python."""
+    """Where its patients come from: atlas, the simulation; files, below `path`, of any format that is read; or of one:
+    fastmri, ismrmrd, nifti, dicom, arrays. Other sources are given to `federate` from Python."""
+    path: str = ""
+    """Files only: their folder, or the one file. In a TOML file relative to that file's own folder."""
+    contrast: str = ""
+    """Files only: T1, T1c, T2, PD, FLAIR, … ; needed where there are several."""
+    use: Use = "both"
+    """Files only: train: nothing but trained on, and not scored; test: never trained on; both: divided by patient."""
+    split: Division = "patients"
+    """Files only: slices divides the slices of a one-patient institution, which every report then warns of."""
+    coils: int = 1
+    """Files that are images only: coils of the k-space that is synthesised from them."""
+    virtual_coils: int = 0
+    """Files only: compress each patient's coils to so many; 0: keep them all."""
     description: str = ""
     """The scanner and protocol in words, shown in the console."""
     field_strength: float = 3.0
@@ -58,7 +77,7 @@ class SiteConfig:
     bias_field: float = 0.2
     """Peak-to-peak variation of the receive field over the head, as a fraction, from 0 to below 1."""
     phase: float = 1.0
-    """Largest smooth object phase, radians; 0 makes k-space Hermitian."""
+    """Largest smooth object phase, radians, simulated or put on images; 0 makes k-space Hermitian."""
     lesions: Lesions = "none"
     """What its patients suffer from: nothing, or one tumour each."""
     mask: MaskKind = "random"
@@ -67,19 +86,26 @@ class SiteConfig:
     """Undersampling factor, at least 1 (1: every column is measured)."""
     center_fraction: float = 0.08
     """Fully sampled central columns, as a fraction of all, from 0 to 1."""
-    train_patients: int = 8
-    """Patients to train on."""
-    val_patients: int = 2
-    """Patients scored after every round."""
-    test_patients: int = 4
-    """Patients scored once, at the end."""
-    slices: int = 8
-    """Axial slices a patient."""
+    train_patients: int = UNSET
+    """Patients to train on; left out: 8 simulated ones. Of files, if all three are left out or 0: as folders named
+    train, val and test say, else 70 %, 15 % and 15 % of the patients, at least one for each of the last two."""
+    val_patients: int = UNSET
+    """Patients scored after every round; left out: 2 simulated ones."""
+    test_patients: int = UNSET
+    """Patients scored once, at the end; left out: 4 simulated ones."""
+    slices: int = UNSET
+    """Simulated only: axial slices a patient; left out: 8. (In a stored run the mean of a patient's files.)"""
+    fingerprint: str = ""
+    """Of the files, written by a run when it has divided them: other files are then refused. Leave it out."""
     gpus: float | None = None
     """This site's share of a GPU; None: --gpus-per-site decides."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, that names the site, the field, its value and what it may be."""
+        for name, simulated in SIMULATED.items():
+            if getattr(self, name) == UNSET:
+                object.__setattr__(self, name, 0 if self.of_files else simulated)
+        require(self, self._file_rules() if self.of_files else self._other_rules(), where=f"site {self.name!r}: ")
         inversion = self.sequence == "inversion_recovery"
         gradient = self.sequence == "gradient_echo"
         gpus = self.gpus is None or self.gpus > 0
@@ -100,13 +126,51 @@ class SiteConfig:
             ("mask", self.mask in get_args(MaskKind), one_of(MaskKind)),
             ("acceleration", self.acceleration >= 1, "at least 1"),
             ("center_fraction", 0 <= self.center_fraction <= 1, "0 to 1"),
-            ("train_patients", self.train_patients >= 1, "at least 1"),
-            ("val_patients", self.val_patients >= 1, "at least 1"),
-            ("test_patients", self.test_patients >= 1, "at least 1"),
-            ("slices", self.slices >= 1, "at least 1"),
             ("gpus", gpus, "above 0, or leave it out"),
         )  # fmt: skip
         require(self, rules, where=f"site {self.name!r}: ")
+
+    @property
+    def of_files(self) -> bool:
+        """Whether its patients are read from files."""
+        return self.source in FILES
+
+    @property
+    def counts(self) -> dict[Split, int]:
+        """Patients by split."""
+        return {"train": self.train_patients, "val": self.val_patients, "test": self.test_patients}
+
+    def _other_rules(self) -> list[Rule]:
+        """Of patients that are simulated, or come from a source in Python."""
+        fields = ("path", "contrast", "use", "split", "coils", "virtual_coils", "fingerprint")
+        mend = f'{ATLAS!r}\'s default, it is for files (source = "files")'
+        return [
+            *((name, getattr(self, name) == _default(name), f"{_default(name)!r}, {mend}") for name in fields),
+            *((name, getattr(self, name) >= 1, "at least 1") for name in SIMULATED),
+        ]
+
+    def _file_rules(self) -> list[Rule]:
+        simulated = ("field_strength", "sequence", "tr", "te", "ti", "flip_angle", "snr", "bias_field", "lesions")
+        mend = f"no such setting: it is for simulated patients (source = {ATLAS!r})"
+        counts = self.counts
+        return [
+            ("path", bool(self.path), "the folder of its files"),
+            *((name, getattr(self, name) == _default(name), mend) for name in simulated),
+            ("use", self.use in get_args(Use), one_of(Use)),
+            ("split", self.split in get_args(Division), one_of(Division)),
+            ("split", self.split == "patients" or self.use == "both", "patients, unless use is both"),
+            ("coils", 1 <= self.coils <= 64, "1 to 64"),
+            ("virtual_coils", self.virtual_coils >= 0, "at least 0"),
+            *((f"{split}_patients", count >= 0, "at least 0 (0 for all three: automatic)")
+              for split, count in counts.items()),
+            ("train_patients", self.use != "test" or counts["train"] == 0, "0 with use = \"test\""),
+            ("test_patients", self.use != "train" or counts["test"] == 0, "0 with use = \"train\""),
+            ("slices", self.slices == 0 or bool(self.fingerprint), f"no number, files decide: {mend}"),
+        ]  # fmt: skip
+
+
+def _default(name: str) -> Any:
+    return SiteConfig.__dataclass_fields__[name].default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +215,20 @@ class RunConfig:
 
     scenario: str = "cvpr21"
     """A named scenario (`run.py scenarios` lists them) or a TOML file of the same form."""
+    data: str = ""
+    """Folder of real data, in place of a scenario: each of its sub-folders is an institution, named after it."""
+    contrast: str = ""
+    """Which contrast to take of institutions of files that do not say it themselves: T1, T2, FLAIR, …"""
+    split: Division = "patients"
+    """Of institutions of files that have one patient only: slices divides that patient's slices, with a warning."""
+    skip_bad: bool = False
+    """Leave out files that cannot be used, and say how many, rather than stop at the first."""
+    memory_gb: float = 2.0
+    """K-space that each institution of files keeps in memory, GB (1e9 bytes); what is beyond is read when needed."""
     sites: int | Auto = "auto"
     """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
     target: str = "auto"
-    """The institution the others are aligned with; auto: the fourth, or the last of fewer."""
+    """The institution the others are aligned with; auto: the fourth that both trains and is tested, or the last."""
     target_trains: bool = True
     """Whether the target also trains (without the adversarial term)."""
     train_sites: str = ""
@@ -195,6 +269,7 @@ class RunConfig:
             ("rounds", self.rounds >= 1, "at least 1"),
             ("matrix", self.matrix >= smallest, f"at least {smallest} with {self.model.pool_layers} poolings"),
             ("seed", self.seed >= 0, "at least 0"),
+            ("memory_gb", 0 <= self.memory_gb < math.inf, "at least 0 (GB)"),
             ("shift_every", self.shift_every >= 0, "at least 0"),
             ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
             ("keep_checkpoints", self.keep_checkpoints == "all" or self.keep_checkpoints >= 0, "at least 0, or all"),
@@ -204,7 +279,7 @@ class RunConfig:
     @property
     def training(self) -> tuple[str, ...]:
         """Of a resolved run: the institutions whose patients are trained on, in name order."""
-        chosen = names(self.train_sites) or [site.name for site in self.institutions]
+        chosen = names(self.train_sites) or [site.name for site in self.institutions if site.train_patients]
         return tuple(sorted(name for name in chosen if self.target_trains or name != self.target))
 
     @property
@@ -248,7 +323,7 @@ def flat_fields(config: Any) -> dict[str, Any]:
 
 ELSEWHERE = {
     "out", "ray_address", "keep_checkpoints", "checkpoint_every",
-    "workers", "sites_per_worker", "gpus_per_site",
+    "workers", "sites_per_worker", "gpus_per_site", "memory_gb",
 }  # fmt: skip
 """Settings that do not change a run's numbers: a run directory goes on under others."""
 
