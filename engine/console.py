@@ -174,9 +174,9 @@ def round_line(state: State, clock: Clock) -> str:
     words = [
         f"round {report.round}/{total}",
         f"loss {number(mean.loss, 4)}",
-        f"mean gain {mean.psnr_gain:+.2f} dB",
     ]
-    words += [f"{row.name} {row.psnr:.2f} dB" for row in state.rows if row.is_target]
+    words += [] if math.isnan(mean.psnr_gain) else [f"mean gain {mean.psnr_gain:+.2f} dB"]
+    words += [f"{row.name} {row.psnr:.2f} dB" for row in state.rows if row.is_target and not math.isnan(row.psnr)]
     accuracy = state.accuracies[-1]
     words += [] if math.isnan(accuracy) else [f"identifiers {accuracy:.2f}"]
     words += [f"{clock.rounds[-1]:.2f} s"]

@@ -28,6 +28,8 @@ ATLAS = "atlas"  # the source of simulated patients
 FILES = ("files", "fastmri", "ismrmrd", "nifti", "dicom", "arrays")  # sources of real ones: any reader's, or one's
 Use = Literal["both", "train", "test"]
 Division = Literal["patients", "slices"]
+OF_FILES = ("path", "contrast", "use", "split", "coils", "virtual_coils", "fingerprint")
+OF_SCANNER = ("field_strength", "sequence", "tr", "te", "ti", "flip_angle", "snr", "bias_field", "lesions")
 UNSET = -1  # of a number that means another thing for simulated patients than for files
 SIMULATED = {"train_patients": 8, "val_patients": 2, "test_patients": 4, "slices": 8}
 
@@ -142,20 +144,18 @@ class SiteConfig:
 
     def _other_rules(self) -> list[Rule]:
         """Of patients that are simulated, or come from a source in Python."""
-        fields = ("path", "contrast", "use", "split", "coils", "virtual_coils", "fingerprint")
         mend = f'{ATLAS!r}\'s default, it is for files (source = "files")'
         return [
-            *((name, getattr(self, name) == _default(name), f"{_default(name)!r}, {mend}") for name in fields),
+            *((name, getattr(self, name) == _default(name), f"{_default(name)!r}, {mend}") for name in OF_FILES),
             *((name, getattr(self, name) >= 1, "at least 1") for name in SIMULATED),
         ]
 
     def _file_rules(self) -> list[Rule]:
-        simulated = ("field_strength", "sequence", "tr", "te", "ti", "flip_angle", "snr", "bias_field", "lesions")
         mend = f"no such setting: it is for simulated patients (source = {ATLAS!r})"
         counts = self.counts
         return [
             ("path", bool(self.path), "the folder of its files"),
-            *((name, getattr(self, name) == _default(name), mend) for name in simulated),
+            *((name, getattr(self, name) == _default(name), mend) for name in OF_SCANNER),
             ("use", self.use in get_args(Use), one_of(Use)),
             ("split", self.split in get_args(Division), one_of(Division)),
             ("split", self.split == "patients" or self.use == "both", "patients, unless use is both"),
@@ -221,6 +221,10 @@ class RunConfig:
     """Which contrast to take of institutions of files that do not say it themselves: T1, T2, FLAIR, …"""
     split: Division = "patients"
     """Of institutions of files that have one patient only: slices divides that patient's slices, with a warning."""
+    only_train: str = ""
+    """Names, separated by commas, of institutions of files that are trained on and not tested (`use = "train"`)."""
+    only_test: str = ""
+    """Names, separated by commas, of institutions of files that are tested and never trained on (`use = "test"`)."""
     skip_bad: bool = False
     """Leave out files that cannot be used, and say how many, rather than stop at the first."""
     memory_gb: float = 2.0
@@ -302,6 +306,12 @@ class RunConfig:
 def names(text: str) -> list[str]:
     """The names in a text that separates them by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def stated(site: SiteConfig) -> dict[str, Any]:
+    """The fields of a site as a TOML file has them: those of files or those of simulated patients, not both."""
+    foreign = () if site.source not in (ATLAS, *FILES) else OF_SCANNER if site.of_files else OF_FILES
+    return {name: value for name, value in asdict(site).items() if value is not None and name not in foreign}
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

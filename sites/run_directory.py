@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ from engine.driver import Facts, Outcome, Snapshot, mean_private
 from engine.ledger import total
 from engine.records import encoded, report_from_json, report_to_json
 from engine.types import RoundReport
-from sites.config import RunConfig, SiteConfig, difference, flat, identity
+from sites.config import RunConfig, SiteConfig, difference, flat, identity, stated
 
 PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
 
@@ -176,7 +176,7 @@ def config_toml(config: RunConfig, device: str) -> str:
 def settings_toml(settings: Mapping[str, Any], institutions: Sequence[SiteConfig], device: str) -> str:
     """Settings, what a result depends on besides them (device, source, versions), and the sites."""
     environment = {"device": device, "commit": _commit(), **{name: version(name) for name in PACKAGES}}
-    sites = [{k: v for k, v in asdict(site).items() if v is not None} for site in institutions]
+    sites = [stated(site) for site in institutions]
     kept = {name: value for name, value in settings.items() if name != "out"}
     return tomli_w.dumps({**kept, "environment": environment, "site": sites})
 

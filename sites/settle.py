@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sites.config import RunConfig, Scenario, SiteConfig
+from sites.config import RunConfig, Scenario, SiteConfig, Use, names
 from sites.sources.names import contrast_of, safe, split_of
 from sites.sources.select import PARTS, select
 
@@ -40,9 +40,16 @@ def settle(config: RunConfig, sites: Sequence[SiteConfig]) -> tuple[SiteConfig, 
     of files where there are none.
     """
     if not any(site.of_files for site in sites):
-        for name in ("contrast", "split"):
+        for name in ("contrast", "split", "only_train", "only_test"):
             if getattr(config, name) != RunConfig.__dataclass_fields__[name].default:
                 raise ValueError(f"{name} is {getattr(config, name)!r}, and no institution is of files; leave it out")
+    uses: dict[str, Use] = dict.fromkeys(names(config.only_train), "train")
+    uses |= dict.fromkeys(names(config.only_test), "test")
+    present = [site.name for site in sites if site.of_files]
+    for name in uses:
+        if name not in present:
+            raise ValueError(f"only_train, only_test: {name!r} is no site of files; those are {', '.join(present)}")
+    sites = [replace(s, use=uses[s.name]) if s.name in uses and not s.fingerprint else s for s in sites]
     return tuple(_settled(config, site) if site.of_files and not site.fingerprint else site for site in sites)
 
 

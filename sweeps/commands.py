@@ -16,12 +16,12 @@ from engine.config import ModelConfig, TrainConfig
 from engine.types import TrainingStopped
 from sites import commands
 from sites.config import PAPER, Preset
-from sites.settings import cli, file_options, option, preset_of
+from sites.settings import cli, file_options, option, preset_of, refuse_both
 from sweeps.pool import train_cells
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.table import Plan, TableConfig
-from sweeps.table_directory import finished, is_table, open_table, stored_table, write_table
+from sweeps.table_directory import finished, is_table, open_table, stored_table, stored_warnings, write_table
 from sweeps.table_view import table_view
 from sweeps.table_watch import watcher
 
@@ -81,6 +81,8 @@ def parse_table(argv: Sequence[str]) -> TableCommand:
     """The command line of `table`. Raises ValueError, in one line, for what cannot be understood."""
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
+    if not sites:
+        refuse_both([*stored, *argv])
     default = _default([*stored, *argv], sites)
     if stored:
         cli(TableCommand, stored, "table", default=default, where=file)
@@ -143,7 +145,7 @@ def _scores(stored: Stored) -> list[PatientScore]:
 
 def _show(plan: Plan, stored: Stored) -> None:
     console, missing = Console(), list(stored.values()).count(None)
-    console.print(table_view(summarize(_scores(stored), plan.layout)))
+    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=stored_warnings(plan)))
     if missing:
         console.print(Text(f"{missing} of {len(plan.cells)} federations are missing: run.py resume {plan.out} goes on"))
     console.print(

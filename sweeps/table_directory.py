@@ -71,7 +71,13 @@ def finished(cell: Cell) -> list[PatientScore] | None:
     return list(read_scores(cell, summary))
 
 
+def stored_warnings(plan: Plan) -> list[str]:
+    """What the finished federations say must be known of the sites' data, each once."""
+    summaries = (read_json(Path(cell.config.out) / "summary.json") for cell in plan.cells)
+    return list(dict.fromkeys(text for summary in summaries for text in summary.get("warnings", ())))
+
+
 def write_table(plan: Plan, scores: Sequence[PatientScore]) -> None:
     """table.csv, table.md, table.tex, patients.csv and the heat map, of what there is."""
-    write_files(plan.out, scores, summarize(scores, plan.layout))
+    write_files(plan.out, scores, summarize(scores, plan.layout), stored_warnings(plan))
     write_heat_map(plan.out / "figures" / "train_test.png", scores)

@@ -139,8 +139,8 @@ def _automatic(config: SiteConfig, order: Sequence[str]) -> dict[Split, int]:
         return {"train": 0, "val": 0, "test": len(order)}
     if len(order) == 1:
         raise ValueError(
-            f'there is one patient ({order[0]}); set use = "train" or use = "test" in its [[site]] table, or '
-            'divide the slices, as reports will then say: split = "slices", --split slices'
+            f'there is one patient ({order[0]}); set use = "train" or "test" (--only-train, --only-test '
+            f'{config.name}), or divide the slices, as reports will then say: split = "slices" (--split slices)'
         )
     return dict(zip(SPLITS, shares(len(order)), strict=True))
 
