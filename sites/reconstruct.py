@@ -62,7 +62,7 @@ def apply_network(
     Raises ValueError if the network is damaged, or the volume does not fit it.
     """
     owner = _site(config, site or volume.site or config.target)
-    notes = [_empty(volume.empty)] if volume.empty else []
+    notes = [*volume.notes, *([_empty(volume.empty)] if volume.empty else [])]
     if site and volume.mask is not None and not config.algorithm.personal:
         notes.append(f"site {site} changes nothing: k-space is undersampled already, the network is everyone's")
     _check_size(config, volume)
@@ -101,13 +101,13 @@ def check_run(config: RunConfig, run_dir: Path, site: str = "") -> None:
 
 
 def find_volume(config: RunConfig, name: str, coils: bool = False) -> Volume:
-    """A file's k-space, or a patient's of the run: `SITE/PATIENT`, or `SITE` for its first test patient.
+    """K-space of a file or a folder, or of a patient of the run: `SITE/PATIENT`, or `SITE` for its first test patient.
 
-    Raises ValueError if there is neither, or the file is no k-space.
+    Raises ValueError if there is neither, or the file is of no use.
     """
     site, _, patient = name.partition("/")
     present = [config.name for config in config.institutions]
-    if os.path.isfile(name):  # False too for a name that is too long
+    if os.path.isfile(name) or (os.path.isdir(name) and name not in present):  # False too for a name that is too long
         return read_volume(Path(name), coils)
     if site not in present:
         raise ValueError(f"{name} is no file, and no institution of the run; those are {', '.join(present)}")

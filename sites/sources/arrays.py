@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.sources.base import KSpace
-from sites.sources.checks import as_kspace, check_kspace, naming, one_line
+from sites.sources.checks import as_kspace, check_kspace, naming, one_line, reason
 from sites.sources.measured import is_complete
 from sites.sources.names import contrast_of_path, patients_of, split_of
 from sites.sources.recordings import Found, Problem, Recording
@@ -80,11 +80,19 @@ def _open(path: Path) -> npt.NDArray[Any]:
     if path.suffix.lower() != NPY:
         return _open_cfl(path)
     try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = reader(file)
+        if dtype.hasobject:
+            raise ValueError("its objects are Python's")
+        if 0 in shape:
+            return np.empty(shape, dtype)
         array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise ValueError(f"it is no whole .npy file of numbers ({str(error).splitlines()[0]})") from error
-    except Exception as error:  # a damaged header is evaluated as Python
-        raise ValueError(f"it is no whole .npy file of numbers ({type(error).__name__} in its header)") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header is evaluated as Python, and fails as such
+        raise ValueError(f"it is no whole .npy file of numbers ({reason(error)})") from error
     return array
 
 

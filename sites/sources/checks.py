@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,11 +51,27 @@ def naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """nibabel and pydicom warn of what they mend in a header; we refuse or accept."""
+    logs = [logging.getLogger(name) for name in ("nibabel", "nibabel.global", "pydicom")]
+    levels = [log.level for log in logs]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for log in logs:
+                log.setLevel(logging.CRITICAL)
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+
+
 def check_openable(path: Path) -> None:
     """Raises OSError in the system's words, which are shorter than HDF5's, or ValueError if it is empty."""
     with path.open("rb") as file:
         if not file.read(1):
-            raise ValueError("the file is empty (0 bytes), so not whole; copy it again")
+            raise ValueError("it is empty (0 bytes); is it whole?")
 
 
 def check_kspace(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, int, int, int]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sites.sources.checks import LARGEST, as_magnitude, naming, one_line
-from sites.sources.dicom_frames import PREFIX, UNLIKE, Frame, frames, header, quiet
+from sites.sources.checks import LARGEST, as_magnitude, naming, one_line, quiet
+from sites.sources.dicom_frames import PREFIX, UNLIKE, Frame, frames, header
 from sites.sources.geometry import Affine, Plan, cut, plan
 from sites.sources.hdf5 import number
 from sites.sources.names import contrast_of, contrast_of_path, folder_patient, safe, split_of

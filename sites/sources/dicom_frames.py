@@ -6,10 +6,6 @@ patient's name is never looked at.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,20 +46,6 @@ class Frame:
     def height(self) -> float:
         """Along the normal of the slices, mm."""
         return float(self.position @ np.cross(self.across, self.down))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """pydicom warns of what it mends; we refuse or accept."""
-    log = logging.getLogger("pydicom")
-    level = log.level
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            log.setLevel(logging.CRITICAL)
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def header(path: Path) -> Any:

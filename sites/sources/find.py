@@ -12,6 +12,7 @@ from sites.sources.checks import reason
 from sites.sources.recordings import Found, Image, Problem, Reader, Recording
 
 READERS: tuple[Reader, ...] = (fastmri, ismrmrd, nifti, dicom, arrays)
+ENDINGS = (".h5", ".hdf5", ".mrd", ".nii", ".nii.gz", ".dcm", ".npy", ".cfl")
 FORMATS = "fastMRI or ISMRMRD HDF5 (.h5, .hdf5, .mrd), NIfTI (.nii, .nii.gz), DICOM, numpy (.npy) and BART (.cfl)"
 
 
@@ -32,8 +33,8 @@ def find(root: Path) -> Found:
         recordings += found
         problems += told
     if not recordings and not problems:
-        what = "no file here is" if root.is_dir() else "it is"
-        problems = [Problem(path=root, reason=f"{what} of a format that is read: {FORMATS}")]
+        what = "nothing here is of a" if root.is_dir() else "it is of no"
+        problems = [Problem(path=root, reason=f"{what} format that is read: {FORMATS}")]
     recordings.sort(key=lambda recording: (recording.paths, recording.contrast))
     problems.sort(key=lambda problem: problem.path)
     return recordings, problems
@@ -54,14 +55,18 @@ def _walk(root: Path) -> tuple[list[Path], list[Problem]]:
         problems.append(Problem(path=Path(error.filename), reason=f"the folder cannot be opened ({reason(error)})"))
 
     seen: set[tuple[int, int]] = set()
+    misleading: list[Path] = []
     for folder, below, names in os.walk(root, onerror=closed, followlinks=True):
-        told = os.stat(folder)
-        if (told.st_dev, told.st_ino) in seen:  # a link leads back here
+        place = os.stat(folder)
+        if (place.st_dev, place.st_ino) in seen:  # a link leads back here
             below.clear()
             continue
-        seen.add((told.st_dev, told.st_ino))
+        seen.add((place.st_dev, place.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
+        misleading += [Path(folder, name) for name in below if name.lower().endswith(ENDINGS)]
         files += [Path(folder, name) for name in names if not name.startswith(".")]
+    told = "it is an empty folder, named as a file is; copy what belongs there again"
+    problems += [Problem(path=p, reason=told) for p in misleading if not any(f.is_relative_to(p) for f in files)]
     return sorted(files), problems
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from sites.sources.base import KSpace
 from sites.sources.checks import as_kspace, naming, one_line
 from sites.sources.hdf5 import SUFFIXES, acquisitions, elements, header, opened, text
-from sites.sources.ismrmrd_grid import Grid, layout
+from sites.sources.ismrmrd_grid import NEEDED, Grid, layout
 from sites.sources.measured import is_complete
 from sites.sources.names import contrast_of, contrast_of_path, patients_of, split_of
 from sites.sources.recordings import Found, Problem, Recording
@@ -53,7 +53,7 @@ def read(recording: Recording) -> KSpace:
         group = acquisitions(file)
         if group is None:
             raise ValueError("it holds no acquisitions any more; the file has changed")
-        grid = layout(elements(text(group["xml"][()])), group["data"]["head"])
+        grid = layout(elements(text(group["xml"][()])), _heads(group))
         if grid.final != recording.shape:
             raise ValueError(f"kspace is {grid.final} now, and was {recording.shape}; the file has changed")
         return as_kspace(_without_oversampling(_through_partitions(_filled(group["data"], grid), grid), grid))
@@ -61,7 +61,7 @@ def read(recording: Recording) -> KSpace:
 
 def _recording(group: Any, path: Path, root: Path, patient: str) -> Recording:
     xml = elements(text(group["xml"][()]))
-    grid = layout(xml, group["data"]["head"])
+    grid = layout(xml, _heads(group))
     told = header(xml)
     counts = grid.counts
     return Recording(
@@ -77,6 +77,14 @@ def _recording(group: Any, path: Path, root: Path, patient: str) -> Recording:
         scanner=told.scanner,
         notes=grid.notes,
     )
+
+
+def _heads(group: Any) -> Any:
+    """Of all acquisitions, without their samples."""
+    names = group["data"].dtype.names or ()
+    if not {"head", "data"} <= set(names) or not set(NEEDED) <= set(group["data"].dtype["head"].names or ()):
+        raise ValueError(f"{group.name[1:]}/data holds no acquisitions as ISMRMRD has them; write it with its library")
+    return group["data"]["head"]
 
 
 # ---- samples --------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from sites.sources.checks import LARGEST
 Integers = npt.NDArray[np.integer[Any]]
 
 SKIPPED = sum(1 << bit - 1 for bit in (19, 20, 23, 24, 26, 27, 28, 29, 30, 31))  # noise … see ISMRMRD's flags
+SIZES = ("number_of_samples", "discard_pre", "discard_post", "active_channels", "center_sample")
+NEEDED = (*SIZES, "flags", "encoding_space_ref", "idx")  # fields of an acquisition's head
 FIRST = ("contrast", "phase", "repetition", "set")  # counters of which only the first is taken
 
 
@@ -111,8 +113,7 @@ def _chosen(heads: Any) -> tuple[Integers, tuple[str, ...]]:
 
 def _samples(heads: Any) -> tuple[int, int, int, int]:
     """Of every acquisition: first and last sample that counts, coils, which sample is the centre, from the first."""
-    each = np.stack([heads[name] for name in ("number_of_samples", "discard_pre", "discard_post", "active_channels",
-                                              "center_sample")], axis=1).astype(np.int64)  # fmt: skip
+    each = np.stack([heads[name] for name in SIZES], axis=1).astype(np.int64)
     if (each != each[0]).any():
         raise ValueError("its acquisitions differ in samples or coils; only even ones are read")
     number, before, after, coils, center = map(int, each[0])

@@ -74,11 +74,12 @@ def synthesised(kspace: KSpace) -> bool:
     for axis, side in ((1, middle.shape[1]), (2, middle.shape[2])):
         if side % 2 == 0:  # the lone highest frequency has no mirror image in cropped k-space
             middle[(slice(None),) * axis + (0,)] = 0
-    images = np.fft.ifft2(np.fft.ifftshift(middle, axes=(-2, -1)))
+    images = np.fft.ifft2(np.fft.ifftshift(middle.astype(np.complex128), axes=(-2, -1)))
     return all(_is_real(image) for image in images if image.any())
 
 
 def _is_real(image: npt.NDArray[np.complexfloating]) -> bool:
     """Up to one phase. image: [H, W]."""
+    image = image / np.abs(image).max()
     turned = image * np.exp(-0.5j * np.angle(np.square(image).sum()))
     return bool(np.linalg.norm(turned.imag) < HERMITIAN * np.linalg.norm(image))

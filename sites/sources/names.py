@@ -27,7 +27,10 @@ _FIRST = ("FLAIR", "T1c", "PDFS", "T2*", "T1", "T2", "PD")  # of several words t
 _PLANE = re.compile(r"^(ax|axial|tra|cor|sag)(?=[a-z])")
 _SPLITS: tuple[tuple[Split, str], ...] = (("train", "train(ing)?"), ("val", "val(id(ation)?)?"), ("test", "test(ing)?"))
 _AROUND = r"((knee|brain|prostate)_)?((single|multi)coil_)?{}(_v\d+|_full|_batch_\d+)?"
-_SESSION = re.compile(r"(ses|session|study|visit|v|tp|timepoint|time|scan|run)-?\d*")
+_SESSION = re.compile(
+    r"(?<![a-z0-9])(ses-[a-z0-9]+|(session|study|visit|v|tp|timepoint|scan|run)[-_]?\d+|scan)(?![a-z0-9])",
+    re.IGNORECASE,
+)
 _DULL = re.compile(r"(anat|nii|nifti|images?|raw|data|dicom|derivatives|preprocessed|mri|mr)")
 _IDS = (  # patients of known collections; what follows is hospital, scan or time point
     re.compile(r"(IXI\d+)-"),
@@ -89,12 +92,10 @@ def _patient(stem: str) -> str:
     for known in _IDS:
         if match := known.match(stem):
             return match[1]
-    parts = _parts(stem)
+    parts = _parts(_SESSION.sub(" ", stem))
     _, where = _contrast([_word(part) for part in parts])
-    kept = [p for i, p in enumerate(parts) if i not in where and not _SESSION.fullmatch(p.lower())]
-    if len(kept) == len(parts):
-        return stem
-    return "_".join(kept)
+    kept = [part for index, part in enumerate(parts) if index not in where]
+    return "_".join(kept) if len(kept) < len(_parts(stem)) else stem
 
 
 def folder_patient(path: Path, root: Path) -> str:

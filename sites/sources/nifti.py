@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from sites.sources.checks import LARGEST, as_magnitude, check_openable, naming, one_line
+from sites.sources.checks import LARGEST, as_magnitude, check_openable, naming, one_line, quiet
 from sites.sources.geometry import Plan, cut, plan
 from sites.sources.names import contrast_of_path, patients_of, split_of, stem
 from sites.sources.recordings import Found, Image, Problem, Recording
 
 NAME = "nifti"
+NIFTI_1, NIFTI_2 = 348, 540  # bytes of their headers
 _NO_SCAN = re.compile(r"(seg|segmentation|mask|brainmask|label|labels|lesion|lesions|roi|gt|consensus|dseg|probseg)\d*")
 
 
@@ -31,7 +32,7 @@ def find(files: Sequence[Path], root: Path) -> Found:
     problems: list[Problem] = []
     for path, patient in zip(paths, patients_of(paths, root), strict=True):
         try:
-            with one_line():
+            with one_line(), quiet():
                 _, planned = _checked(_header(path), path)
         except ValueError as error:
             problems.append(Problem(path=path, reason=str(error)))
@@ -55,7 +56,7 @@ def find(files: Sequence[Path], root: Path) -> Found:
 def read(recording: Recording) -> Image:
     """See `Reader.read`. The whole of a `.gz` is read, so that its checksum counts."""
     (path,) = recording.paths
-    with naming(path), _quiet():
+    with naming(path), quiet():
         image, header = _whole(path)
         shape, planned = _checked(header, path)
         if planned.shape != (recording.shape[0], *recording.shape[2:]):
@@ -72,20 +73,14 @@ def _is_label(path: Path) -> bool:
 # ---- the file -------------------------------------------------------------------------------------------
 
 
-def _quiet() -> Any:
-    """nibabel tells its log what it mends in a header; we refuse or accept."""
-    from nibabel.imageglobals import LoggingOutputSuppressor
-
-    return LoggingOutputSuppressor()
-
-
 def _header(path: Path) -> Any:
     """The header alone. Raises whatever nibabel does if it is none."""
     import nibabel
 
     check_openable(path)
-    with _quiet():
-        return _known(nibabel.load(path)).header
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+        _size(file.read(4))
+    return nibabel.load(path).header
 
 
 def _whole(path: Path) -> tuple[Any, Any]:
@@ -93,18 +88,22 @@ def _whole(path: Path) -> tuple[Any, Any]:
     import nibabel
 
     check_openable(path)
-    content = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    second = int.from_bytes(content[:4], "little") == 540 or int.from_bytes(content[:4], "big") == 540
-    image = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
+    content = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
+    image = (nibabel.Nifti2Image if _size(content) == NIFTI_2 else nibabel.Nifti1Image).from_bytes(content)
     return image, image.header
 
 
-def _known(image: Any) -> Any:
-    import nibabel
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
-    if not isinstance(image, nibabel.Nifti1Image):  # NIfTI-2 is one too
-        raise ValueError(f"it is {type(image).__name__}, no NIfTI in one file; convert it")
-    return image
+
+def _size(content: bytes) -> int:
+    """Bytes of the header, which a file begins with. Raises ValueError if it does not; nibabel would mend that."""
+    for order in ("little", "big"):
+        size = int.from_bytes(content[:4], order)
+        if size in (NIFTI_1, NIFTI_2):
+            return size
+    raise ValueError("it does not begin as NIfTI does; is it whole, and is its header?")
 
 
 def _checked(header: Any, path: Path) -> tuple[tuple[int, int, int], Plan]:
@@ -124,7 +123,7 @@ def _checked(header: Any, path: Path) -> tuple[tuple[int, int, int], Plan]:
     rows, columns, slices = (*shape, 1)[:3]
     if max(rows, columns) == 1 or math.prod((rows, columns, slices)) > LARGEST:
         raise ValueError(f"its shape is {shape}, which no scan has; is the header damaged?")
-    if path.suffix.lower() != ".gz":
+    if not _is_gzip(path):
         needed = int(header.get_data_offset()) + rows * columns * slices * dtype.itemsize
         if path.stat().st_size < needed:
             raise ValueError(f"it has {path.stat().st_size} bytes of {needed}: it is not whole; copy it again")
