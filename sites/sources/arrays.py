@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.sources.base import KSpace
-from sites.sources.checks import as_kspace, check_kspace, naming, one_line, reason
+from sites.sources.checks import as_kspace, check_kspace, check_size, naming, one_line, reason
 from sites.sources.measured import is_complete
 from sites.sources.names import contrast_of_path, patients_of, split_of
 from sites.sources.recordings import Found, Problem, Recording
@@ -89,6 +89,7 @@ def _open(path: Path) -> npt.NDArray[Any]:
         if 0 in shape:
             return np.empty(shape, dtype)
         array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        check_size(path.stat().st_size, array.offset + array.nbytes)  # type: ignore[attr-defined]
     except OSError:
         raise
     except Exception as error:  # a damaged header is evaluated as Python, and fails as such

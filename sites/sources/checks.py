@@ -22,12 +22,32 @@ LARGEST = 1 << 31
 """Samples of one recording that are believed; more come of a damaged header (or of a need we do not know yet)."""
 
 
+SPARE = 0.02
+"""Of a file's size: what is beyond the samples that its header tells, and is no sign that the header is wrong."""
+LONGEST = 240
+"""Signs of a library's complaint; some quote the whole header."""
+
+
 def reason(error: BaseException) -> str:
     """A library's complaint in one line, without a path where the system's own words do."""
     if isinstance(error, OSError) and error.errno and os.strerror(error.errno) != f"Unknown error {error.errno}":
         return os.strerror(error.errno).lower()
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else f"{type(error).__name__}, without a word why"
+    return cut_short(lines[0]) if lines else f"{type(error).__name__}, without a word why"
+
+
+def cut_short(line: str) -> str:
+    """Of at most LONGEST signs, all of which can be printed; damaged headers hold anything."""
+    shown = "".join(sign if sign.isprintable() else "?" for sign in line)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def check_size(size: int, needed: int) -> None:
+    """Raises ValueError if a file is too short for what its header tells, or so long that the header must be wrong."""
+    if size < needed:
+        raise ValueError(f"it has {size} bytes, and by its header {needed}: it is not whole; copy it again")
+    if size > (1 + SPARE) * needed:
+        raise ValueError(f"it has {size} bytes, and by its header only {needed}; is the header damaged?")
 
 
 @contextmanager

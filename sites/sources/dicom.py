@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sites.sources.checks import LARGEST, as_magnitude, naming, one_line, quiet
+from sites.sources.checks import LARGEST, as_magnitude, check_size, naming, one_line, quiet
 from sites.sources.dicom_frames import PREFIX, UNLIKE, Frame, frames, header
 from sites.sources.geometry import Affine, Plan, cut, plan
 from sites.sources.hdf5 import number
@@ -63,6 +63,8 @@ def read(recording: Recording) -> Image:
             dataset = pydicom.dcmread(path)
             held = frames(dataset, path)
             pixels = dataset.pixel_array
+            if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+                check_size(len(dataset.PixelData), pixels.nbytes + pixels.nbytes % 2)
             if pixels.size != len(held) * math.prod(held[0].shape):
                 raise ValueError(f"it holds pixels of shape {pixels.shape}, and its header says {held[0].shape}")
             slices += zip(held, pixels.reshape(len(held), *held[0].shape), strict=True)
@@ -102,7 +104,8 @@ def _by_series(paths: Sequence[Path]) -> tuple[Series, list[Problem]]:
                     continue
                 if modality != "MR":
                     strange.add((modality, str(dataset.get("SeriesInstanceUID"))))
-                    raise ValueError(f"its modality is {modality or 'missing'}; only MR is read")
+                    shown = modality if modality.isalpha() else "damaged" if modality else "missing"
+                    raise ValueError(f"its modality is {shown}; only MR is read")
                 held = frames(dataset, path)
                 series.setdefault(held[0].series, ([], dataset))[0].extend(held)
         except ValueError as error:

@@ -10,18 +10,19 @@ import gzip
 import math
 import re
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from sites.sources.checks import LARGEST, as_magnitude, check_openable, naming, one_line, quiet
+from sites.sources.checks import LARGEST, as_magnitude, check_openable, check_size, naming, one_line, quiet
 from sites.sources.geometry import Plan, cut, plan
 from sites.sources.names import contrast_of_path, patients_of, split_of, stem
 from sites.sources.recordings import Found, Image, Problem, Recording
 
 NAME = "nifti"
-NIFTI_1, NIFTI_2 = 348, 540  # bytes of their headers
+SIZES = (348, 540)  # bytes of the headers of NIfTI-1 and 2
 _NO_SCAN = re.compile(r"(seg|segmentation|mask|brainmask|label|labels|lesion|lesions|roi|gt|consensus|dseg|probseg)\d*")
 
 
@@ -33,7 +34,9 @@ def find(files: Sequence[Path], root: Path) -> Found:
     for path, patient in zip(paths, patients_of(paths, root), strict=True):
         try:
             with one_line(), quiet():
-                _, planned = _checked(_header(path), path)
+                check_openable(path)
+                with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+                    _, planned = _checked(_header(file), None if _is_gzip(path) else path.stat().st_size)
         except ValueError as error:
             problems.append(Problem(path=path, reason=str(error)))
             continue
@@ -57,11 +60,14 @@ def read(recording: Recording) -> Image:
     """See `Reader.read`. The whole of a `.gz` is read, so that its checksum counts."""
     (path,) = recording.paths
     with naming(path), quiet():
-        image, header = _whole(path)
-        shape, planned = _checked(header, path)
+        check_openable(path)
+        content = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
+        header = _header(BytesIO(content))
+        shape, planned = _checked(header, len(content))
         if planned.shape != (recording.shape[0], *recording.shape[2:]):
             raise ValueError("the file has changed since it was found")
-        magnitude = as_magnitude(cut(as_magnitude(np.asanyarray(image.dataobj).reshape(shape)), planned))
+        volume = as_magnitude(np.asarray(header.data_from_fileobj(BytesIO(content))).reshape(shape))
+        magnitude = as_magnitude(cut(volume, planned))
         return magnitude[magnitude.any(axis=(1, 2))]
 
 
@@ -73,41 +79,27 @@ def _is_label(path: Path) -> bool:
 # ---- the file -------------------------------------------------------------------------------------------
 
 
-def _header(path: Path) -> Any:
-    """The header alone. Raises whatever nibabel does if it is none."""
+def _header(file: IO[bytes] | gzip.GzipFile) -> Any:
+    """Of an open file, from its beginning. Raises ValueError, or what nibabel does, if it is none."""
     import nibabel
 
-    check_openable(path)
-    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
-        _size(file.read(4))
-    return nibabel.load(path).header
-
-
-def _whole(path: Path) -> tuple[Any, Any]:
-    """The image and its header, all of the file in memory."""
-    import nibabel
-
-    check_openable(path)
-    content = gzip.decompress(path.read_bytes()) if _is_gzip(path) else path.read_bytes()
-    image = (nibabel.Nifti2Image if _size(content) == NIFTI_2 else nibabel.Nifti1Image).from_bytes(content)
-    return image, image.header
+    start = file.read(4)
+    size = next((n for n in (int.from_bytes(start, "little"), int.from_bytes(start, "big")) if n in SIZES), 0)
+    if not size:  # nibabel would mend that
+        raise ValueError("it does not begin as NIfTI does; is it whole, and is its header?")
+    file.seek(0)
+    return (nibabel.Nifti1Header if size == SIZES[0] else nibabel.Nifti2Header).from_fileobj(file)
 
 
 def _is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def _size(content: bytes) -> int:
-    """Bytes of the header, which a file begins with. Raises ValueError if it does not; nibabel would mend that."""
-    for order in ("little", "big"):
-        size = int.from_bytes(content[:4], order)
-        if size in (NIFTI_1, NIFTI_2):
-            return size
-    raise ValueError("it does not begin as NIfTI does; is it whole, and is its header?")
+def _checked(header: Any, size: int | None) -> tuple[tuple[int, int, int], Plan]:
+    """The three sides of the volume and how to cut it. size: of the whole file, unpacked; None: not known yet.
 
-
-def _checked(header: Any, path: Path) -> tuple[tuple[int, int, int], Plan]:
-    """The three sides of the volume and how to cut it. Raises ValueError if it is no single magnitude volume."""
+    Raises ValueError if it is no single magnitude volume, or not of this size.
+    """
     shape = tuple(int(side) for side in header.get_data_shape())
     dtype = header.get_data_dtype()
     if dtype.fields is not None:
@@ -123,10 +115,8 @@ def _checked(header: Any, path: Path) -> tuple[tuple[int, int, int], Plan]:
     rows, columns, slices = (*shape, 1)[:3]
     if max(rows, columns) == 1 or math.prod((rows, columns, slices)) > LARGEST:
         raise ValueError(f"its shape is {shape}, which no scan has; is the header damaged?")
-    if not _is_gzip(path):
-        needed = int(header.get_data_offset()) + rows * columns * slices * dtype.itemsize
-        if path.stat().st_size < needed:
-            raise ValueError(f"it has {path.stat().st_size} bytes of {needed}: it is not whole; copy it again")
+    if size is not None:
+        check_size(size, int(header.get_data_offset()) + rows * columns * slices * dtype.itemsize)
     if int(header["qform_code"]) <= 0 and int(header["sform_code"]) <= 0:
         raise ValueError("nothing says how it lies (no sform, no qform); set it (nibabel: set_sform(affine, code=1))")
     return (rows, columns, slices), plan((rows, columns, slices), np.asarray(header.get_best_affine(), np.float64))

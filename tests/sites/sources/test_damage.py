@@ -117,6 +117,8 @@ NIFTI: dict[str, tuple[str, object]] = {
     "none": ("dim", [0, 20, 24, 5, 1, 1, 1, 1]),
     "nine": ("dim", [9, 20, 24, 5, 1, 1, 1, 1]),
     "larger": ("dim", [3, 20, 24, 6, 1, 1, 1, 1]),
+    "smaller": ("dim", [3, 20, 24, 4, 1, 1, 1, 1]),
+    "narrower": ("datatype", 2),
     "dtype": ("datatype", 999),
     "bits": ("datatype", 1),
     "offset": ("vox_offset", 1e9),
@@ -144,6 +146,7 @@ def test_nifti_headers(field: str, value: object, ending: str, tmp_path: Path) -
 
 NPY = {
     "a shape too large": "{'descr': '<c8', 'fortran_order': False, 'shape': (300, 2, 24, 20), }",
+    "a shape too small": "{'descr': '<c8', 'fortran_order': False, 'shape': (2, 2, 24, 20), }",
     "a huge shape": "{'descr': '<c8', 'fortran_order': False, 'shape': (99999999, 99999, 24, 20), }",
     "a negative shape": "{'descr': '<c8', 'fortran_order': False, 'shape': (-3, 2, 24, 20), }",
     "another type": "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2, 24, 20), }",

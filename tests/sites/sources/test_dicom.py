@@ -98,6 +98,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def test_more_pixels_than_the_header_says(tmp_path: Path) -> None:
+    dicom(tmp_path, image(), Rows=20)
+    (recording,), _ = find(tmp_path)
+    with pytest.raises(ValueError, match=r"by its header only 800"):
+        read(recording)
+
+
 @pytest.mark.parametrize(("fields", "told"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_refused(fields: dict[str, Any], told: str, tmp_path: Path) -> None:
     dicom(tmp_path, image(), **fields)
