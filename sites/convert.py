@@ -22,6 +22,7 @@ from sites.prepared import Converted, Outcome, Unreadable, finished, hashes, tak
 from sites.sources.base import KSpace
 from sites.sources.recordings import Image, Problem, Recording
 
+EMPTY = "{} of its slices are zero throughout; the others were converted"
 LEVEL = 1  # of gzip; higher ones only take longer
 
 Advance = Callable[[int, str], object]
@@ -41,31 +42,27 @@ def convert(plan: Plan, skip_bad: bool = False, advance: Advance = lambda *_: No
 
     Raises ValueError if DST is another's, in use or cannot be written, or a file cannot be read.
     """
+    files: list[Converted] = []
+    skipped = list(plan.problems)
     with taken(plan) as dst:
-        write_manifest(plan, None)
-        files: list[Converted] = []
-        skipped = list(plan.problems)
         for item in plan.items:
+            source = item.recording.paths[0]
             done = finished(plan, item)
             try:
-                files.append(done or _convert(plan, item, skip_bad))
+                file = done or _convert(plan, item, skip_bad, first=all(each.before for each in files))
             except Unreadable as error:
                 if not skip_bad:
                     raise
-                skipped.append(problem(item.recording.paths[0], error))
+                skipped.append(problem(source, error))
                 (dst / item.out).unlink(missing_ok=True)
-            if files and files[-1].file == item.out and files[-1].empty:
-                reason = f"{files[-1].empty} of its slices are zero throughout; the others were converted"
-                skipped.append(Problem(path=item.recording.paths[0], reason=reason))
-            advance(size(item.recording), item.recording.paths[0].name)
+            else:
+                files.append(file)
+                skipped += [Problem(path=source, reason=EMPTY.format(file.empty))] if file.empty else []
+            advance(size(item.recording), source.name)
         if not files:
             raise ValueError(f"none of {len(plan.items)} files can be read; see run.py data inspect {plan.src}")
-        outcome = Outcome(
-            plan=plan,
-            files=tuple(files),
-            skipped=tuple(skipped),
-            bytes=sum((dst / each.file).stat().st_size for each in files),
-        )
+        bytes = sum((dst / each.file).stat().st_size for each in files)
+        outcome = Outcome(plan=plan, files=tuple(files), skipped=tuple(skipped), bytes=bytes)
         write_manifest(plan, outcome)
     return outcome
 
@@ -92,7 +89,8 @@ def _samples(recording: Recording, skip_bad: bool) -> tuple[KSpace | Image, int]
     return samples[filled], int((~filled).sum())
 
 
-def _convert(plan: Plan, item: Item, skip_bad: bool) -> Converted:
+def _convert(plan: Plan, item: Item, skip_bad: bool, first: bool) -> Converted:
+    """first: the manifest is to be written before."""
     sources = hashes(plan, item)
     samples, empty = _samples(item.recording, skip_bad)
     kspace = transformed(samples, item, plan.config)
@@ -111,6 +109,8 @@ def _convert(plan: Plan, item: Item, skip_bad: bool) -> Converted:
     )
     out = plan.dst / item.out
     try:
+        if first:
+            write_manifest(plan, None)
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomically(out) as temporary:
             _write_hdf5(temporary, kspace, converted, item.recording, plan.config)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -125,9 +128,13 @@ def prepare(argv: Sequence[str], began: float) -> None:
     console.print(outcome_view(outcome, console.width, time.perf_counter() - began), soft_wrap=True)
 
 
+Begin = Callable[[str, int | None], Callable[[int, str], None]]
+"""Begins a stage of so many samples (None: unknown), and gives what advances it, naming a file."""
+
+
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str, int | None], Callable[[int, str], None]]]:
-    """Gives what begins a stage of so many samples (None: unknown), and gives what advances it, naming a file."""
+def _progress(console: Console) -> Iterator[Begin]:
+    """A bar, and Ctrl-C heeded after every file at the latest."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -135,14 +142,48 @@ def _progress(console: Console) -> Iterator[Callable[[str, int | None], Callable
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal, expand=True) as bar:
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal, expand=True)
+    with _interruptible() as check, bar:
         task = bar.add_task("", total=None)
         wide = max(20, console.width // 2)
 
         def begin(stage: str, total: int | None) -> Callable[[int, str], None]:
             bar.reset(task, description=stage, total=total)
-            return lambda samples, name: bar.update(
-                task, advance=samples, description=cut(Text(f"{stage} {name}"), wide).plain
-            )
+
+            def advance(samples: int, name: str) -> None:
+                check()
+                bar.update(task, advance=samples, description=cut(Text(f"{stage} {name}"), wide).plain)
+
+            return advance
 
         yield begin
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Gives what raises KeyboardInterrupt after Ctrl-C, for the first may be lost: h5py's weak references swallow it."""
+    asked: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+
+    def lost(told: Any) -> None:
+        if not isinstance(told.exc_value, KeyboardInterrupt):
+            report(told)
+
+    before, report = signal.signal(signal.SIGINT, remember), sys.unraisablehook
+    sys.unraisablehook = lost
+    try:
+        yield check
+    finally:
+        sys.unraisablehook = report
+        signal.signal(signal.SIGINT, before)

@@ -123,7 +123,8 @@ def make_plan(src: Path, dst: Path, config: PrepareConfig, skip_bad: bool = Fals
     problems += [Problem(path=r.paths[0], reason=UNDERSAMPLED) for r in partial]
     if problems and not skip_bad:
         more = f" (and {len(problems) - 1} more: run.py data inspect)" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0].path}: {problems[0].reason}{more}; --skip-bad leaves such files out")
+        mend = "; --skip-bad leaves such files out" if institutions else ""
+        raise ValueError(f"{problems[0].path}: {problems[0].reason}{more}{mend}")
     items = [item for name, group in wanted.items() for item in _items(name, [r for r in group if r.complete], config)]
     if not items:
         raise ValueError(f"{src} holds nothing to convert{_why(institutions, problems, config)}")

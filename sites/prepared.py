@@ -102,12 +102,18 @@ def check_destination(plan: Plan) -> None:
                 f"{dst} was prepared with {name} {settings.get(name)!r}, now it is {now[name]!r}; choose another DST"
             )
     if planned != (wanted := _planned(plan)):
-        changed = sorted(name for name in {**planned, **wanted} if planned.get(name) != wanted.get(name))
         raise ValueError(
-            f"{dst} was prepared when {plan.src} held other files ({changed[0]} "
-            f"{'is new' if changed[0] not in planned else 'is gone or changed'}), which changes the splits; "
-            "choose another DST"
+            f"{dst} was prepared when {plan.src} held other files ({_difference(planned, wanted)}), "
+            "and who is trained on depends on them; choose another DST"
         )
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """A source file that is new or gone."""
+    old, new = ({str(file) for files in each.values() for file in files} for each in (before, now))
+    if old == new:
+        return "or other headers"
+    return f"{min(new - old)} is new" if new - old else f"{min(old - new)} is gone, or bad"
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
