@@ -145,14 +145,14 @@ def _progress(console: Console) -> Iterator[Begin]:
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal, expand=True)
     with _interruptible() as check, bar:
         task = bar.add_task("", total=None)
-        wide = max(20, console.width // 2)
+        wide = max(24, console.width // 3)  # always the same: the bar must not jump
 
         def begin(stage: str, total: int | None) -> Callable[[int, str], None]:
-            bar.reset(task, description=stage, total=total)
+            bar.reset(task, description=stage.ljust(wide), total=total)
 
             def advance(samples: int, name: str) -> None:
                 check()
-                bar.update(task, advance=samples, description=cut(Text(f"{stage} {name}"), wide).plain)
+                bar.update(task, advance=samples, description=cut(Text(f"{stage} {name}"), wide).plain.ljust(wide))
 
             return advance
 
@@ -161,7 +161,7 @@ def _progress(console: Console) -> Iterator[Begin]:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], None]]:
-    """Gives what raises KeyboardInterrupt after Ctrl-C, for the first may be lost: h5py's weak references swallow it."""
+    """Gives what raises KeyboardInterrupt after Ctrl-C, as the first may be lost in a weak reference of h5py."""
     asked: list[int] = []
 
     def remember(number: int, _frame: object) -> None:

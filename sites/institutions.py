@@ -47,7 +47,10 @@ def _institutions(root: Path) -> list[Path]:
     """The sub-folders; none if they are a layout's."""
     if not root.is_dir():
         return []
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    try:
+        folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    except OSError:  # `find` says why
+        return []
     return [] if all(_is_layout(folder) for folder in folders) else folders
 
 

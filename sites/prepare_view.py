@@ -43,7 +43,7 @@ def _end(outcome: Outcome, seconds: float) -> Text:
     text = Text.assemble(f" {dst}: ", (", ".join(done), "bold"))
     if outcome.skipped:
         text.append(f", {len(outcome.skipped)} left out", "red")
-    return text.append(f"; run.py --data {dst} trains on it")
+    return text.append(f"\n run.py --data {dst} trains on it", "bright_black")
 
 
 def _columns(rows: Sequence[Row], width: int) -> list[Column[Row]]:
@@ -84,14 +84,17 @@ def _matrix(row: Row) -> str:
 
 
 def _notes(files: Sequence[Converted]) -> Iterator[str]:
-    institutions = dict.fromkeys(each.institution for each in files)
-    for split, what in (("train", "train on"), ("test", "test on")):
+    institutions = sorted({each.institution for each in files})
+    for split, what in (("train", "train on"), ("val", "validate on"), ("test", "test on")):
         having = {each.institution for each in files if each.split == split}
         lacking = [name for name in institutions if name not in having]
         if lacking:
             yield f"{listed(lacking)}: nobody to {what}"
-    mixed = {name for name in institutions if len({f.shape[1:] for f in files if f.institution == name}) > 1}
+    shapes: dict[tuple[str, str], set[tuple[int, ...]]] = {}
+    for each in files:
+        shapes.setdefault((each.institution, each.contrast), set()).add(each.shape[1:])
+    mixed = sorted({name for (name, _), found in shapes.items() if len(found) > 1})
     if mixed:
-        yield f"{listed(sorted(mixed))}: matrices or coils differ; --matrix N and --virtual-coils N make them equal"
+        yield f"{listed(mixed)}: matrices or coils differ; --matrix N and --virtual-coils N make them equal"
     if any(each.synthesised for each in files):
         yield "k-space synthesised from images flatters results (Shimron et al., PNAS 2022); reports will say so"

@@ -140,7 +140,7 @@ def write_manifest(plan: Plan, outcome: Outcome | None) -> None:
     }
     if outcome is not None:
         content["files"] = [_entry(each) for each in outcome.files]
-        content["skipped"] = [{"file": _named(plan.src, each.path), "reason": each.reason} for each in outcome.skipped]
+        content["skipped"] = [{"file": _below(plan.src, each.path), "reason": each.reason} for each in outcome.skipped]
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         write_atomically(plan.dst / MANIFEST, text.encode())
@@ -193,14 +193,12 @@ def sha256(path: Path) -> str:
 
 
 def _below(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path != root else path.name
+    """The path below a folder; the name, if root is a file, perhaps one of several that belong together."""
+    inside = path.is_relative_to(root) and path != root
+    return path.relative_to(root).as_posix() if inside else path.name
 
 
 def _entry(file: Converted) -> dict[str, Any]:
     entry = asdict(file)
     del entry["before"]
     return entry
-
-
-def _named(src: Path, path: Path) -> str:
-    return _below(src, path) if path.is_relative_to(src) else str(path)

@@ -161,6 +161,18 @@ def test_volumes_of_one_patient_and_contrast_are_numbered(tmp_path: Path) -> Non
     assert {each.patient for each in survey(tmp_path / "dst")[0]["site"]} == {"p", "p-2"}
 
 
+def test_one_file_of_two(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    file = made.cfl(tmp_path / "src/knee.cfl", made.kspace())
+    outcome = convert(make_plan(file, tmp_path / "dst", PrepareConfig(institution="hospital")))
+    (each,) = outcome.files
+    assert (each.file, set(each.sources)) == ("hospital/unknown/train/knee.h5", {"knee.cfl", "knee.hdr"})
+    assert manifest(tmp_path / "dst")["planned"] == {each.file: ["knee.cfl", "knee.hdr"]}
+    (read,) = survey(tmp_path / "dst")[0]["hospital"]
+    assert (read.contrast, read.patient, read.split) == ("", "knee", "train")
+    np.testing.assert_array_equal(fastmri.read(read), made.kspace())
+
+
 def test_folders_tell_their_contrast_again() -> None:
     from sites.sources.names import CONTRASTS, contrast_of
 
