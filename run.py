@@ -18,7 +18,7 @@ Simulate federated learning of MR-image reconstruction across institutions.
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
   table        compare methods on every target, with paired statistics
   scenarios    list and explain the named scenarios
-  data         look at, check and convert real data: `data inspect PATH`, `data prepare SRC DST`
+  data         look at, check and convert real data: `data inspect`, `data prepare`
 
 `run.py COMMAND --help` explains a command; `run.py --help` this and run.
 """

@@ -27,12 +27,14 @@ from sites.settings import cli
 COMMANDS = """\
 usage: run.py data {inspect,prepare} ...
 
-Look at, check and convert real data: fastMRI and ISMRMRD HDF5, NIfTI, DICOM, numpy and BART arrays.
+Look at, check and convert real data: fastMRI and ISMRMRD HDF5, NIfTI, DICOM,
+numpy and BART arrays. In a folder of data each sub-folder is an institution.
 
-  inspect PATH     what is there: patients, contrasts, matrices, pictures, and every problem
-  prepare SRC DST  convert it to DST/INSTITUTION/CONTRAST/{train,val,test}/PATIENT.h5, for `run.py --data DST`
+  inspect PATH     patients, contrasts, matrices, pictures, and every problem
+  prepare SRC DST  k-space in DST/INSTITUTION/CONTRAST/{train,val,test}/, for
+                   `run.py --data DST`
 
-In a folder of data each sub-folder is an institution. `run.py data COMMAND --help` explains a command.
+`run.py data COMMAND --help` explains a command.
 """
 
 

@@ -148,7 +148,7 @@ def test_help_explains_without_heavy_packages() -> None:
         (["data", "--help"], "inspect PATH"),
         (["data", "inspect", "--help"], "--quick"),
         (["data", "prepare", "--help"], "--skip-bad"),
-        (["--help"], "data prepare SRC DST"),
+        (["--help"], "`data prepare`"),
     ):
         packages, out = imported("run.py", *arguments)
         assert told in out
