@@ -257,6 +257,11 @@ BAD = {
     "SCAFFOLD with Adam": (["--algorithm", "scaffold"], "--optimizer sgd"),
     "unknown training site": (["--train-sites", "nyu"], "fastmri"),
     "alignment of the target alone": (["--train-sites", "brats"], "fl-mr"),
+    "no such folder of data": (["--data", "nowhere"], "nowhere"),
+    "data and a scenario": (["--data", "nowhere", "--scenario", "cvpr21"], "[[site]]"),
+    "a contrast of no files": (["--contrast", "T1"], "contrast"),
+    "a table of no data": (["table", "--data", "nowhere"], "nowhere"),
+    "no memory": (["--memory-gb", "-1"], "memory_gb"),
     "unrolled without its path": (["--cascades", "2", "--no-residual"], "residual"),
 }
 

@@ -75,7 +75,7 @@ def select(config: SiteConfig, skip_bad: bool) -> Selection:
         splits=splits,
         recordings=chosen,
         problems=(*problems, *partial),
-        fingerprint=_fingerprint(root, chosen),
+        fingerprint=_fingerprint(root, by_patient, splits),
     )
 
 
@@ -207,9 +207,9 @@ def _told(problems: Sequence[Problem]) -> str:
     return f"{problems[0].path}: {problems[0].reason}{more}; --skip-bad leaves such files out"
 
 
-def _fingerprint(root: Path, patients: Mapping[str, Sequence[Recording]]) -> str:
-    """Of names, sizes, contrasts and splits; not of where the root is."""
-    digest = hashlib.sha256()
+def _fingerprint(root: Path, patients: Mapping[str, Sequence[Recording]], splits: Patients) -> str:
+    """Of names and sizes of all files that could be used, and of how they are; not of where the root is."""
+    digest = hashlib.sha256(repr(sorted(splits.items())).encode())
     for patient, recordings in patients.items():
         for each in recordings:
             files = [(str(path.relative_to(root)) if path != root else path.name, path.stat().st_size)
