@@ -194,7 +194,7 @@ def _show(directory: Path) -> None:
 def stored_preview(directory: Path, site: str) -> Preview | None:
     """One test slice of a site, if its pictures left it. Raises ValueError for a file that is damaged."""
     stored = read_previews(directory)
-    if not stored:
+    if f"{site}/truth" not in stored:  # none were left, or it has no test patients
         return None
     zero_filled, reconstruction, truth = (stored[f"{site}/{kind}"] for kind in PICTURES)
     return Preview(site=site, zero_filled=zero_filled, reconstruction=reconstruction, truth=truth)
