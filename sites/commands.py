@@ -102,7 +102,7 @@ class ReconstructCommand:
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     """Run directory of a finished run."""
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """A file, or a folder of one DICOM series; or a simulated patient, SITE/PATIENT, or SITE for the first it is
+    """A file, or a folder of one DICOM series; or a patient of the run, SITE/PATIENT, or SITE for the first it is
     tested on."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """What to write: .h5 (everything; can be FILE again), .npy (the reconstruction) or .png (the middle slice)."""

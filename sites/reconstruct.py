@@ -18,6 +18,7 @@ from sites.kspace_file import Volume, read_volume
 from sites.masks import patient_mask
 from sites.network import WEIGHTS, check_fingerprint, load_network, network_words
 from sites.run_reader import Image
+from sites.sources.base import SliceSource, Source
 
 if TYPE_CHECKING:
     from engine.training import Workspace
@@ -112,26 +113,36 @@ def find_volume(config: RunConfig, name: str, coils: bool = False) -> Volume:
     if site not in present:
         raise ValueError(f"{name} is no file, and no institution of the run; those are {', '.join(present)}")
     if coils:
-        raise ValueError(f"--coils is for files, and {name} is a simulated patient; leave it out")
-    return _simulated(config, _site(config, site), patient)
+        raise ValueError(f"--coils is for files, and {name} is a patient of the run; leave it out")
+    return _patient(config, _site(config, site), patient)
 
 
-def _simulated(config: RunConfig, site: SiteConfig, patient: str) -> Volume:
-    """Scan a patient anew. Raises ValueError if the site has none of that name, or brought its own images."""
-    from sites.anatomy import load_maps
-    from sites.sources.atlas import AtlasSource
-
-    if site.source != ATLAS:
-        raise ValueError(f"{site.name}'s patients came from {site.source} and cannot be simulated; give a file")
-    source = AtlasSource(site, load_maps(), config.matrix, config.seed)
+def _patient(config: RunConfig, site: SiteConfig, patient: str) -> Volume:
+    """Scan or read a patient anew. Raises ValueError if the site has none of that name, or brought its own images."""
+    source = _source(config, site)
     names = source.patients()
-    tested = names[site.train_patients + site.val_patients]
+    tested = names[min(site.train_patients + site.val_patients, len(names) - 1)]
     if patient and patient not in names:
         raise ValueError(
             f"{site.name} has no patient {patient!r}; give one of {names[0]} to {names[-1]} (tested on from {tested})"
         )
     chosen = patient or tested
-    return Volume(name=chosen, site=site.name, kspace=source.kspace(chosen))
+    kspace = source.kspace(chosen)
+    notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
+    return Volume(name=chosen, site=site.name, kspace=kspace, notes=notes)
+
+
+def _source(config: RunConfig, site: SiteConfig) -> Source:
+    if site.of_files:
+        from sites.sources.files import FileSource
+
+        return FileSource(site, config.matrix, config.skip_bad)
+    if site.source != ATLAS:
+        raise ValueError(f"{site.name}'s patients came from {site.source} and cannot be simulated; give a file")
+    from sites.anatomy import load_maps
+    from sites.sources.atlas import AtlasSource
+
+    return AtlasSource(site, load_maps(), config.matrix, config.seed)
 
 
 def _site(config: RunConfig, name: str) -> SiteConfig:

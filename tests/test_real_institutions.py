@@ -85,6 +85,12 @@ def test_sub_folders_are_a_federation(data: Path, tmp_path: Path, capsys: pytest
     streamed = train(tmp_path / "streamed", "--data", data, "--target", "anna", "--memory-gb", 0)
     assert streamed["weights_sha256"] == result["weights_sha256"]
 
+    capsys.readouterr()
+    assert run.main(["reconstruct", str(tmp_path / "out"), "clara", str(tmp_path / "clara.npy")]) == 0
+    scores = result["sites"][2]["test_patients"][0]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{scores['zero_filled']['psnr']:.2f}→{scores['test']['psnr']:.2f} dB" in printed
+    assert "Shimron" in printed
     hospital(data / "berta", 5)
     assert "are not those that the run divided" in refused(capsys, "resume", tmp_path / "out", "--rounds", 3)
 

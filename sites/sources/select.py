@@ -132,17 +132,22 @@ def shares(count: int) -> tuple[int, int, int]:
 
 
 def _automatic(config: SiteConfig, order: Sequence[str]) -> dict[Split, int]:
-    """Raises ValueError for one patient who would have to be both trained on and tested on."""
+    """70, 15 and 15 %, or all to the one split there is. Raises ValueError for one patient who is to be in both."""
     if config.use == "train":
         return {"train": len(order), "val": 0, "test": 0}
     if config.use == "test":
         return {"train": 0, "val": 0, "test": len(order)}
+    _refuse_one(config, order)
+    return dict(zip(SPLITS, shares(len(order)), strict=True))
+
+
+def _refuse_one(config: SiteConfig, order: Sequence[str]) -> None:
+    """Raises ValueError for one patient who would have to be both trained on and tested on."""
     if len(order) == 1:
         raise ValueError(
             f'there is one patient ({order[0]}); set use = "train" or "test" (--only-train, --only-test '
             f'{config.name}), or divide the slices, as reports will then say: split = "slices" (--split slices)'
         )
-    return dict(zip(SPLITS, shares(len(order)), strict=True))
 
 
 def _by_layout(config: SiteConfig, layout: Mapping[str, Split | None], order: Sequence[str]) -> Patients:
@@ -154,6 +159,8 @@ def _by_layout(config: SiteConfig, layout: Mapping[str, Split | None], order: Se
     splits: Patients = {s: tuple(n for n in order if layout[n] == s) if s in used else () for s in SPLITS}
     counts = config.counts
     if not any(counts.values()):
+        if config.use == "both":
+            _refuse_one(config, order)
         _refuse_empty(config, {split: len(names) for split, names in splits.items()}, "layout")
         return splits
     for split, names in splits.items():
@@ -165,9 +172,10 @@ def _by_layout(config: SiteConfig, layout: Mapping[str, Split | None], order: Se
 
 def _refuse_empty(config: SiteConfig, counts: Mapping[Split, int], where: str) -> None:
     """Raises ValueError if a split that the use needs is empty. where: layout, or set by the user."""
-    needed: Sequence[Split] = {"both": SPLITS, "train": ("train",), "test": ("test",)}[config.use]
+    both: tuple[Split, ...] = SPLITS if sum(counts.values()) > 2 else ("train", "test")  # of two nobody validates
+    needed: Mapping[str, tuple[Split, ...]] = {"both": both, "train": ("train",), "test": ("test",)}
     if where == "layout":
-        for split in needed:
+        for split in needed[config.use]:
             if not counts[split]:
                 mend = "set use, or the numbers of patients" if config.use == "both" else "use another use"
                 raise ValueError(f"its folders hold no patient for {split}; add some, or {mend}")

@@ -132,8 +132,15 @@ def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     write_kspace(tmp_path / "train" / "a.h5")
+    assert "there is one patient (a)" in refusal(of_files(tmp_path))
     write_kspace(tmp_path / "val" / "b.h5")
     assert "no patient for test" in refusal(of_files(tmp_path))
+    write_kspace(tmp_path / "train" / "c.h5")
+    (tmp_path / "val").rename(tmp_path / "test")
+    assert "no patient for val" in refusal(of_files(tmp_path))
+    (tmp_path / "train" / "c.h5").unlink()
+    assert settled(of_files(tmp_path)).counts == {"train": 1, "val": 0, "test": 1}
+    (tmp_path / "test").rename(tmp_path / "val")
     assert settled(of_files(tmp_path, train_patients=1, val_patients=1)).test_patients == 0
     hospital(tmp_path / "plain", 4)
     assert "its splits need 5" in refusal(of_files(tmp_path / "plain", train_patients=5))
