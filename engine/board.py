@@ -26,8 +26,9 @@ from engine.standings import (
     number,
     one_line,
     round_seconds,
+    tightest,
 )
-from engine.types import RoundReport
+from engine.types import RoundReport, Speed
 
 LABEL = 12  # columns of the labels below the table
 OSCILLATING, APART = 0.35, 0.95  # identifier accuracy; chance is 0.5
@@ -99,7 +100,13 @@ def header_lines(header: Header, width: int) -> list[Text]:
         else:
             lines.append(fact)
     note = [Text(part, "italic") for part in textwrap.wrap(one_line(header.note), width, max_lines=2, placeholder=" …")]
-    return [cut(line, width) for line in [*note, *lines]]
+    return [cut(line, width) for line in [*note, *lines, *warning_lines(header, width)]]
+
+
+def warning_lines(header: Header, width: int) -> list[Text]:
+    """Each on one or two lines, marked."""
+    told = [textwrap.wrap(one_line(text), width - 2, max_lines=2, placeholder=" …") for text in header.warnings]
+    return [Text(f"{'  ' if i else '⚠ '}{part}", "yellow") for parts in told for i, part in enumerate(parts)]
 
 
 def _fact(name: str, value: str) -> Text:
@@ -162,6 +169,8 @@ def note_lines(state: State, clock: Clock, width: int) -> list[Text]:
         lines.append(gradients_line(last))
     if last is not None:
         lines.append(seconds_line(last))
+        speed = tightest(last)
+        lines += [_note("input", speed_words(*speed))] if speed else []
         lines.append(_note("crossed", ", ".join(f"{kind} {byte_size(n)}" for kind, n in last.ledger.items())))
     return lines
 
@@ -203,6 +212,12 @@ def seconds_line(report: RoundReport) -> Text:
     """The last round by phase."""
     phases = ", ".join(f"{phase} {value:.2g}" for phase, value in report.seconds.items() if phase != "total")
     return _note("last round", f"{round_seconds(report):.2f} s: {phases}")
+
+
+def speed_words(site: str, speed: Speed) -> str:
+    """Input against training, of one site."""
+    held_up = ", which it holds up" if speed.input < 2 * speed.training else ""
+    return f"{speed.input:.0f} slices/s, training {speed.training:.0f}{held_up} ({one_line(site)})"
 
 
 def spinner(seconds: float) -> str:

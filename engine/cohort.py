@@ -40,6 +40,10 @@ class Cohort(ABC):
         """Training slices of each."""
         return self.call("slices", names)
 
+    def notes(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """What every report must say of each one's data."""
+        return self.call("notes", names)
+
     def train(self, names: Sequence[str], broadcast: Broadcast) -> list[SiteUpdate]:
         """Local training at each."""
         return self.call("train", names, broadcast)

@@ -18,7 +18,7 @@ from rich.text import Text
 from engine.board import Board, spinner
 from engine.columns import cut
 from engine.pictures import half_blocks, sparkline
-from engine.standings import Clock, Header, State, clock_time, number, one_line
+from engine.standings import Clock, Header, State, clock_time, number, one_line, tightest
 from engine.summary import summary_view
 from engine.types import RoundReport, SiteInfo
 
@@ -149,6 +149,8 @@ class PlainWatcher:
         self._state = State(header, tuple(sites), tuple(reports))
         target = "no target" if header.target is None else f"target {header.target}"
         self.message(f"{header.scenario}: {header.note}")
+        for text in header.warnings:
+            self.message(f"warning: {text}")
         self.message(f"{header.algorithm}, {target}, {header.rounds} rounds on {header.devices} into {header.out}")
         for row in self._state.rows:
             self.message(f"{row.name}: {row.role}, {row.scanner}, {row.slices} slices, {row.share}")
@@ -172,11 +174,13 @@ def round_line(state: State, clock: Clock) -> str:
     words = [
         f"round {report.round}/{total}",
         f"loss {number(mean.loss, 4)}",
-        f"mean gain {mean.psnr_gain:+.2f} dB",
     ]
-    words += [f"{row.name} {row.psnr:.2f} dB" for row in state.rows if row.is_target]
+    words += [] if math.isnan(mean.psnr_gain) else [f"mean gain {mean.psnr_gain:+.2f} dB"]
+    words += [f"{row.name} {row.psnr:.2f} dB" for row in state.rows if row.is_target and not math.isnan(row.psnr)]
     accuracy = state.accuracies[-1]
     words += [] if math.isnan(accuracy) else [f"identifiers {accuracy:.2f}"]
     words += [f"{clock.rounds[-1]:.2f} s"]
+    speed = tightest(report)
+    words += [f"input {speed[1].input:.0f} and training {speed[1].training:.0f} slices/s"] if speed else []
     words += [f"{clock_time(left)} left"] if left is not None and report.round < total else []
     return ", ".join(words)

@@ -17,6 +17,7 @@ from engine.placement import Plan
 from engine.shift import mmd
 from engine.streams import rng
 from engine.types import (
+    UNSCORED,
     Array,
     Broadcast,
     Preview,
@@ -36,13 +37,28 @@ MAX_LOST = 3  # workers that may die in a run
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Who does what. sources train; the target is aligned to; everyone is scored. All in name order."""
+    """Who does what. sources train; the target is aligned to; everyone is scored but for those named. In name order."""
 
     everyone: tuple[str, ...]
     sources: tuple[str, ...]
     target: str | None
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of a source that holds the shards of several sites: whose."""
+    unscored: tuple[str, ...] = ()
+    """Without validation patients: not scored between the rounds."""
+    untested: tuple[str, ...] = ()
+    """Without test patients: not scored at the end."""
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """Those who need a round's weights: they train, or are scored."""
+        training = {name for source in self.sources for name in self.parts.get(source, (source,))}
+        return tuple(name for name in self.everyone if name in training or name not in self.unscored)
+
+    def scored(self, split: Split) -> tuple[str, ...]:
+        """Those with patients in the validation or the test split."""
+        without = self.untested if split == "test" else self.unscored
+        return tuple(name for name in self.everyone if name not in without)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +71,16 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known before the first round. private_layout: of the weights that each site keeps for itself."""
+    """What is known before the first round. private_layout: of the weights that each site keeps for itself.
+
+    notes: what every report must say of a site's data
+    """
 
     train_slices: Mapping[str, int]
     zero_filled: Mapping[str, Scores]
     layout: Layout
     private_layout: Layout
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +139,7 @@ class Driver:
             zero_filled={name: answer.scores for name, answer in zero_filled.items()},
             layout=layout,
             private_layout=private_layout,
+            notes=dict(zip(everyone, self.cohort.notes(everyone), strict=True)),
         )
 
     def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
@@ -158,11 +179,13 @@ class Driver:
         metrics = {
             part: update.metrics for update in updates for part in self.roles.parts.get(update.site, (update.site,))
         }
+        scored = {s.site: s.scores for s in scores}
         sites = {
-            s.site: SiteRound(metrics=metrics.get(s.site, {}), scores=s.scores, shift=shifts.get(s.site))
-            for s in scores
+            name: SiteRound(metrics=metrics.get(name, {}), scores=scored.get(name, UNSCORED), shift=shifts.get(name))
+            for name in self.roles.everyone
         }
-        return RoundReport(round=self.server.round, sites=sites, ledger={}, seconds=clock.seconds)
+        speed = {update.site: update.speed for update in updates if update.speed}
+        return RoundReport(round=self.server.round, sites=sites, ledger={}, seconds=clock.seconds, speed=speed)
 
     def finish(self, previews: bool = True) -> Outcome:
         """Score the test patients, once, and draw a slice of each site."""
@@ -175,10 +198,10 @@ class Driver:
             return self._finish(previews)
 
     def _finish(self, previews: bool) -> Outcome:
-        everyone = self.roles.everyone
-        self.ledger.add("weights", self._current.weights, len(everyone))
+        tested = self.roles.scored("test")
+        self.ledger.add("weights", self._current.weights, len(tested))
         test, _ = self._evaluate("test", measure_shift=False)
-        pictures = self.cohort.previews(everyone, self._current) if previews else []
+        pictures = self.cohort.previews(tested, self._current) if previews else []
         for p in pictures:
             self.ledger.add("previews", p.zero_filled.nbytes + p.reconstruction.nbytes + p.truth.nbytes)
         zero_filled = self._zero_filled("test")
@@ -193,7 +216,7 @@ class Driver:
         )
 
     def _zero_filled(self, split: Split) -> dict[str, SiteScores]:
-        answers = self.cohort.zero_filled(self.roles.everyone, split)
+        answers = self.cohort.zero_filled(self.roles.scored(split), split)
         self._scored[split] = sum(len(answer.per_volume) for answer in answers)
         return {answer.site: answer for answer in answers}
 
@@ -269,7 +292,7 @@ class Driver:
         return sum(name != self.roles.target for name in self.roles.sources)
 
     def _count_updates(self, broadcast: Broadcast, updates: Sequence[SiteUpdate]) -> None:
-        self.ledger.add("weights", broadcast.weights, len(self.roles.everyone))
+        self.ledger.add("weights", broadcast.weights, len(self.roles.receivers))
         for kind, array in broadcast.extra.items():
             self.ledger.add(kind, array, len(self.roles.sources))
         for update in updates:
@@ -282,14 +305,15 @@ class Driver:
         target = self.roles.target
         due = measure_shift and target is not None and self.shift_every > 0
         due = due and self.server.round % max(self.shift_every, 1) == 0
-        scores = self.cohort.evaluate(self.roles.everyone, self._current, split, due)
+        scores = self.cohort.evaluate(self.roles.scored(split), self._current, split, due)
         latents: dict[str, Array] = {}
         for s in scores:
             self.ledger.add("scores", SCORE_BYTES * len(s.per_volume))
             if s.latents is not None:
                 self.ledger.add("latents", s.latents)
                 latents[s.site] = s.latents
-        if not due or target is None:
+        latents = {name: z for name, z in latents.items() if len(z) > 1}  # one has no distribution
+        if target is None or target not in latents:
             return scores, {}
         others = [name for name in latents if name != target]
         return scores, {name: mmd(latents[name], latents[target]) for name in others}

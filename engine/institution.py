@@ -20,8 +20,8 @@ from engine.metrics import mean_scores, score
 from engine.models.unet import pool_latents
 from engine.optimizers import OPTIMIZERS, State
 from engine.streams import rng, torch_seed
-from engine.training import LocalTraining, Trainable, Workspace, seeded, train
-from engine.types import Array, Batch, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split
+from engine.training import LocalTraining, Trainable, Waiting, Workspace, seeded, train
+from engine.types import Array, Batch, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Speed, Split
 
 EVAL_BATCH = 16  # slices a forward pass without gradients
 
@@ -48,15 +48,22 @@ class Institution:
         """Number of its training slices."""
         return self._site.slices("train")
 
+    def notes(self) -> tuple[str, ...]:
+        """What every report must say of its data."""
+        return self._site.notes
+
     def train(self, broadcast: Broadcast) -> SiteUpdate:
         """Local training from the broadcast weights. Raises TrainingStopped.
 
         The update's weights are good until the next call of any site of this process: Ray has copied them by then.
         """
         started = time.perf_counter()
-        local = self._start(broadcast)
-        samples = train(local, self._site, self._setting.algorithm, self._moments)
+        local, waiting = self._start(broadcast), Waiting()
+        samples = train(local, self._site, self._setting.algorithm, self._moments, waiting)
         self._private = self._workspace.weights.private_values() if self._setting.algorithm.personal else None
+        seconds = time.perf_counter() - started
+        trained = samples * self._setting.train.local_epochs
+        rest = max(seconds - waiting.seconds, 1e-9)
         return SiteUpdate(
             site=self.name,
             weights=local.weights.view(),
@@ -64,7 +71,8 @@ class Institution:
             steps=local.steps,
             metrics=local.metrics(),
             extra=self._setting.algorithm.extra_upload(local),
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
+            speed=Speed(input=trained / max(waiting.seconds, 1e-9), training=trained / rest),
         )
 
     @torch.no_grad()

@@ -9,19 +9,27 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from engine.types import RoundReport, Scores, SiteRound
+from engine.types import RoundReport, Scores, SiteRound, Speed
 
 Json = dict[str, Any]
 
 
 def report_to_json(report: RoundReport) -> Json:
-    """{"round", "sites": {name: {"metrics", "psnr", "ssim", "nmse", "shift"}}, "ledger", "seconds"}."""
+    """{"round", "sites": {name: {"metrics", "psnr", "ssim", "nmse", "shift"}}, "ledger", "seconds"}, and perhaps
+    "speed": {name: {"input_slices_per_second", "training_slices_per_second"}}."""
+    speed = {"speed": {name: speed_to_json(each) for name, each in report.speed.items()}} if report.speed else {}
     return {
         "round": report.round,
         "sites": {name: _site_to_json(site) for name, site in report.sites.items()},
         "ledger": {kind: int(count) for kind, count in report.ledger.items()},
         "seconds": _numbers(report.seconds),
+        **speed,
     }
+
+
+def speed_to_json(speed: Speed) -> Json:
+    """By names that say the unit."""
+    return _numbers({"input_slices_per_second": speed.input, "training_slices_per_second": speed.training})
 
 
 def report_from_json(record: Mapping[str, Any]) -> RoundReport:
@@ -31,6 +39,7 @@ def report_from_json(record: Mapping[str, Any]) -> RoundReport:
         sites={name: _site_from_json(site) for name, site in record["sites"].items()},
         ledger={kind: int(count) for kind, count in record["ledger"].items()},
         seconds={phase: float(value) for phase, value in record["seconds"].items()},
+        speed={name: _speed_from_json(each) for name, each in record.get("speed", {}).items()},
     )
 
 
@@ -50,6 +59,10 @@ def decoded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: decoded(item) for key, item in value.items()}
     return [decoded(item) for item in value] if isinstance(value, list) else value
+
+
+def _speed_from_json(record: Mapping[str, Any]) -> Speed:
+    return Speed(input=float(record["input_slices_per_second"]), training=float(record["training_slices_per_second"]))
 
 
 def _site_to_json(site: SiteRound) -> Json:

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from engine.types import RoundReport, SiteInfo
+from engine.types import RoundReport, SiteInfo, Speed
 
 
 @dataclass(frozen=True)
 class Header:
-    """A run, before it starts. note: what kind of institutions these are; out: the run directory."""
+    """A run, before it starts. note: what kind of institutions these are; out: the run directory.
+
+    warnings: what must be known of their data, a line each
+    """
 
     scenario: str
     note: str
@@ -22,6 +25,7 @@ class Header:
     devices: str
     out: str
     rounds: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,13 @@ def clock_time(seconds: float) -> str:
     """m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def tightest(report: RoundReport) -> tuple[str, Speed] | None:
+    """The site whose input is closest to holding its training up, and its speed; None where nobody measured."""
+    if not report.speed:
+        return None
+    return min(report.speed.items(), key=lambda item: item[1].input / item[1].training)
 
 
 def byte_size(count: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from engine.columns import Column, cut, fit, line, longest, titles
 from engine.pictures import GAP, HalfBlocks, half_blocks
-from engine.standings import byte_size, clock_time, mean
+from engine.standings import byte_size, clock_time, mean, one_line
 from engine.types import Array, Preview
 
 Site = Mapping[str, Any]  # of summary.json
@@ -25,7 +26,8 @@ def summary_view(summary: Mapping[str, Any], preview: Preview | None) -> Rendera
     parts: list[RenderableType] = [Text()]
     if preview is not None:  # first: on a small terminal the table must stay in sight
         parts += [Text(f" one slice of {preview.site}", "bright_black"), pictures(preview, WIDEST), Text()]
-    return Group(*parts, Scores(summary), Text(), facts_table(summary))
+    warnings = [Text(f" ⚠ {one_line(text)}", "yellow") for text in summary.get("warnings", ())]
+    return Group(*parts, Scores(summary), Text(), facts_table(summary), *warnings)
 
 
 def pictures(preview: Preview, width: int) -> HalfBlocks:
@@ -78,11 +80,16 @@ def score_columns(rows: Sequence[Site], target: str | None, width: int) -> list[
         return Text(f"◎ {row['name']}", "bold cyan") if is_target else Text(f"  {row['name']}")
 
     def change(key: str, digits: int) -> Callable[[Site, int], Text]:
-        return lambda row, _: Text(f"{row['zero_filled'][key]:.{digits}f}→{row['test'][key]:.{digits}f}")
+        def cell(row: Site, _: int) -> Text:
+            before, after = row["zero_filled"][key], row["test"][key]
+            return Text("–" if math.isnan(after) else f"{before:.{digits}f}→{after:.{digits}f}")
+
+        return cell
 
     def psnr(row: Site, width: int) -> Text:
         gain = row["test"]["psnr"] - row["zero_filled"]["psnr"]
-        return change("psnr", 2)(row, width).append(f" {gain:+.2f}", "green" if gain > 0 else "red")
+        cell = change("psnr", 2)(row, width)
+        return cell if math.isnan(gain) else cell.append(f" {gain:+.2f}", "green" if gain > 0 else "red")
 
     every = [
         Column("  site", 0, min(name, 16), site, most=name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -246,7 +247,24 @@ class LocalTraining:
         return dict(zip(self._log, means.tolist(), strict=True))
 
 
-def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: State) -> int:
+class Waiting:
+    """Iterates, and adds up the seconds until each item was there: a site's input, as training feels it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches."""
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+
+def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: State, waiting: Waiting) -> int:
     """Train on all batches of the round; the network's optimiser continues from `state`. Returns the samples.
 
     Raises TrainingStopped if the loss or the weights are not finite in the end.
@@ -257,7 +275,7 @@ def train(local: LocalTraining, site: SiteLike, algorithm: Algorithm, state: Sta
     for epoch in range(local.config.local_epochs):
         local.epoch = epoch
         batches = site.train_batches(local.broadcast.round, epoch, local.config.batch_size)
-        for step, batch in enumerate(local.workspace.cast(batches)):
+        for step, batch in enumerate(local.workspace.cast(waiting.on(batches))):
             local.step = step
             local.scratch.clear()
             forward = local.forward(batch)

@@ -5,6 +5,7 @@ Legend: N slices, B batch, C coils, H height, W width, D latent features, P weig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -84,6 +85,11 @@ class SiteLike(Protocol):
         """Unique in the federation; the site's random streams are derived from it."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What every report must say of its data: that k-space was synthesised, that files were skipped."""
+        ...
+
     def slices(self, split: Split) -> int:
         """Number of slices in a split."""
         ...
@@ -120,6 +126,14 @@ class Broadcast:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Slices a second. input: how fast training got its batches; training: what it did with them, the wait left out."""
+
+    input: float
+    training: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class SiteUpdate:
     """From a site to the driver after local training.
 
@@ -134,6 +148,7 @@ class SiteUpdate:
     metrics: Mapping[str, float]
     extra: Mapping[str, Array] = field(default_factory=dict)
     seconds: float = 0.0
+    speed: Speed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +158,10 @@ class Scores:
     psnr: float
     ssim: float
     nmse: float
+
+
+UNSCORED = Scores(psnr=math.nan, ssim=math.nan, nmse=math.nan)
+"""Of a site without patients in a split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +208,7 @@ class SiteInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteRound:
-    """One site in one round. metrics is empty for a site that did not train.
+    """One site in one round. metrics is empty for a site that did not train, scores are NaN for one without validation.
 
     shift: squared MMD between the site's and the target's validation latents; None where not measured
     """
@@ -201,12 +220,16 @@ class SiteRound:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundReport:
-    """What one round did. round counts from 1; ledger: bytes of this round by kind; seconds by phase."""
+    """What one round did. round counts from 1; ledger: bytes of this round by kind; seconds by phase.
+
+    speed: of each site that trained
+    """
 
     round: int
     sites: Mapping[str, SiteRound]
     ledger: Mapping[str, int]
     seconds: Mapping[str, float]
+    speed: Mapping[str, Speed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,8 +90,9 @@ def show(argv: Sequence[str], _began: float) -> None:
 class ReconstructCommand:
     """Apply a run's network to k-space: of a file, or of a simulated patient.
 
-    FILE is HDF5 in fastMRI's form (kspace, perhaps mask) or a complex array:
-    [S, H, W], or [S, C, H, W] of C coils, its zero frequency in the centre.
+    FILE is HDF5 of fastMRI (kspace, perhaps mask) or ISMRMRD, BART's .cfl, or
+    a complex .npy: [S, H, W], or [S, C, H, W] of C coils, its zero frequency in
+    the centre. Or an image, NIfTI or DICOM: its k-space is synthesised.
 
     Fully sampled k-space is first undersampled as at a site, and scored after.
 
@@ -101,7 +102,8 @@ class ReconstructCommand:
     directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")]
     """Run directory of a finished run."""
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """K-space in .h5 or .npy; or a simulated patient, SITE/PATIENT, or SITE for the first it is tested on."""
+    """A file, or a folder of one DICOM series; or a patient of the run, SITE/PATIENT, or SITE for the first it is
+    tested on."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """What to write: .h5 (everything; can be FILE again), .npy (the reconstruction) or .png (the middle slice)."""
     site: str = ""
@@ -192,7 +194,7 @@ def _show(directory: Path) -> None:
 def stored_preview(directory: Path, site: str) -> Preview | None:
     """One test slice of a site, if its pictures left it. Raises ValueError for a file that is damaged."""
     stored = read_previews(directory)
-    if not stored:
+    if f"{site}/truth" not in stored:  # none were left, or it has no test patients
         return None
     zero_filled, reconstruction, truth = (stored[f"{site}/{kind}"] for kind in PICTURES)
     return Preview(site=site, zero_filled=zero_filled, reconstruction=reconstruction, truth=truth)

@@ -1,14 +1,13 @@
-"""What describes an institution, a scenario and a run."""
+"""What describes a run; with what describes its institutions, from `sites.site_config`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from tyro.conf import Suppress
 
@@ -17,115 +16,38 @@ from engine.checkpoint import Keep
 from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
 from engine.validation import require
+from sites.site_config import (
+    ATLAS,
+    FILES,
+    Division,
+    Lesions,
+    MaskKind,
+    Scenario,
+    SiteConfig,
+    Use,
+    stated,
+)
 
-Sequence = Literal["spin_echo", "gradient_echo", "inversion_recovery"]
-Lesions = Literal["none", "glioma"]
-MaskKind = Literal["random", "equispaced", "equispaced_fraction", "magic", "magic_fraction"]
-
-
-ATLAS = "atlas"  # the source of simulated patients
-
-
-def one_of(choices: object) -> str:
-    """The values of a Literal, for a message."""
-    return "one of " + ", ".join(map(str, get_args(choices)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteConfig:
-    """One simulated institution: its scanner, protocol, patients and undersampling."""
-
-    name: str
-    """Unique name; the site's random streams are derived from it."""
-    source: str = ATLAS
-    """Where its patients come from: atlas, the simulation; other sources are given to `federate` from Python."""
-    description: str = ""
-    """The scanner and protocol in words, shown in the console."""
-    field_strength: float = 3.0
-    """Main field, tesla, from 1.5 to 3."""
-    sequence: Sequence = "spin_echo"
-    """Pulse sequence; its equation is in sites/physics.py."""
-    tr: float = 500.0
-    """Repetition time TR, ms."""
-    te: float = 12.0
-    """Echo time TE, ms."""
-    ti: float = 0.0
-    """Inversion time TI, ms; inversion recovery only, 0 for the others."""
-    flip_angle: float = 90.0
-    """Flip angle, degrees; gradient echo only, 90 for the others."""
-    snr: float = 40.0
-    """Mean magnitude inside the head over the noise's standard deviation per real channel, fully sampled."""
-    bias_field: float = 0.2
-    """Peak-to-peak variation of the receive field over the head, as a fraction, from 0 to below 1."""
-    phase: float = 1.0
-    """Largest smooth object phase, radians; 0 makes k-space Hermitian."""
-    lesions: Lesions = "none"
-    """What its patients suffer from: nothing, or one tumour each."""
-    mask: MaskKind = "random"
-    """Undersampling pattern along columns, as fastMRI names them."""
-    acceleration: int = 4
-    """Undersampling factor, at least 1 (1: every column is measured)."""
-    center_fraction: float = 0.08
-    """Fully sampled central columns, as a fraction of all, from 0 to 1."""
-    train_patients: int = 8
-    """Patients to train on."""
-    val_patients: int = 2
-    """Patients scored after every round."""
-    test_patients: int = 4
-    """Patients scored once, at the end."""
-    slices: int = 8
-    """Axial slices a patient."""
-    gpus: float | None = None
-    """This site's share of a GPU; None: --gpus-per-site decides."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError, in one line, that names the site, the field, its value and what it may be."""
-        inversion = self.sequence == "inversion_recovery"
-        gradient = self.sequence == "gradient_echo"
-        gpus = self.gpus is None or self.gpus > 0
-        rules = (
-            ("name", re.fullmatch(r"\w[\w.-]*", self.name) is not None, "letters, digits, '_', '-' and '.'"),
-            ("field_strength", 1.5 <= self.field_strength <= 3, "1.5 to 3 (tesla)"),
-            ("sequence", self.sequence in get_args(Sequence), one_of(Sequence)),
-            ("tr", 0 < self.tr < math.inf, "above 0 (ms)"),
-            ("te", 0 <= self.te < self.tr, "at least 0 and below tr (ms)"),
-            ("ti", 0 < self.ti < self.tr if inversion else self.ti == 0, "with inversion_recovery above 0 "
-             "and below tr (ms), with another sequence 0"),
-            ("flip_angle", 0 < self.flip_angle < 180 if gradient else self.flip_angle == 90, "with "
-             "gradient_echo between 0 and 180 (degrees), with another sequence 90"),
-            ("snr", 0 < self.snr < math.inf, "above 0"),
-            ("bias_field", 0 <= self.bias_field < 1, "at least 0 and below 1"),
-            ("phase", 0 <= self.phase < math.inf, "at least 0 (radians)"),
-            ("lesions", self.lesions in get_args(Lesions), one_of(Lesions)),
-            ("mask", self.mask in get_args(MaskKind), one_of(MaskKind)),
-            ("acceleration", self.acceleration >= 1, "at least 1"),
-            ("center_fraction", 0 <= self.center_fraction <= 1, "0 to 1"),
-            ("train_patients", self.train_patients >= 1, "at least 1"),
-            ("val_patients", self.val_patients >= 1, "at least 1"),
-            ("test_patients", self.test_patients >= 1, "at least 1"),
-            ("slices", self.slices >= 1, "at least 1"),
-            ("gpus", gpus, "above 0, or leave it out"),
-        )  # fmt: skip
-        require(self, rules, where=f"site {self.name!r}: ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """A named federation: what it is about and its institutions, in order."""
-
-    name: str
-    summary: str
-    sites: tuple[SiteConfig, ...]
-
-    def __post_init__(self) -> None:
-        """Raises ValueError if there is no site or if two share a name."""
-        if not self.sites:
-            raise ValueError(f"scenario {self.name!r} has no sites; give at least one [[site]]")
-        names = [site.name for site in self.sites]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"scenario {self.name!r}: two sites are named {twice[0]!r}; names must differ")
-
+__all__ = [
+    "ATLAS",
+    "FILES",
+    "PAPER",
+    "Division",
+    "Lesions",
+    "MaskKind",
+    "Preset",
+    "RunConfig",
+    "Scenario",
+    "SiteConfig",
+    "Use",
+    "difference",
+    "first_difference",
+    "flat",
+    "flat_fields",
+    "identity",
+    "names",
+    "stated",
+]
 
 Preset = Literal["demo", "paper"]
 Auto = Literal["auto"]
@@ -151,10 +73,24 @@ class RunConfig:
 
     scenario: str = "cvpr21"
     """A named scenario (`run.py scenarios` lists them) or a TOML file of the same form."""
+    data: str = ""
+    """Folder of real data, in place of a scenario: each of its sub-folders is an institution, named after it."""
+    contrast: str = ""
+    """Which contrast to take of institutions of files that do not say it themselves: T1, T2, FLAIR, …"""
+    split: Division = "patients"
+    """Of institutions of files that have one patient only: slices divides that patient's slices, with a warning."""
+    only_train: str = ""
+    """Names, separated by commas, of institutions of files that are trained on and not tested (`use = "train"`)."""
+    only_test: str = ""
+    """Names, separated by commas, of institutions of files that are tested and never trained on (`use = "test"`)."""
+    skip_bad: bool = False
+    """Leave out files that cannot be used, and say how many, rather than stop at the first."""
+    memory_gb: float = 2.0
+    """K-space that each institution of files keeps in memory, GB (1e9 bytes); what is beyond is read when needed."""
     sites: int | Auto = "auto"
     """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
     target: str = "auto"
-    """The institution the others are aligned with; auto: the fourth, or the last of fewer."""
+    """The institution the others are aligned with; auto: the fourth that both trains and is tested, or the last."""
     target_trains: bool = True
     """Whether the target also trains (without the adversarial term)."""
     train_sites: str = ""
@@ -195,6 +131,7 @@ class RunConfig:
             ("rounds", self.rounds >= 1, "at least 1"),
             ("matrix", self.matrix >= smallest, f"at least {smallest} with {self.model.pool_layers} poolings"),
             ("seed", self.seed >= 0, "at least 0"),
+            ("memory_gb", 0 <= self.memory_gb < math.inf, "at least 0 (GB)"),
             ("shift_every", self.shift_every >= 0, "at least 0"),
             ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
             ("keep_checkpoints", self.keep_checkpoints == "all" or self.keep_checkpoints >= 0, "at least 0, or all"),
@@ -204,7 +141,7 @@ class RunConfig:
     @property
     def training(self) -> tuple[str, ...]:
         """Of a resolved run: the institutions whose patients are trained on, in name order."""
-        chosen = names(self.train_sites) or [site.name for site in self.institutions]
+        chosen = names(self.train_sites) or [site.name for site in self.institutions if site.train_patients]
         return tuple(sorted(name for name in chosen if self.target_trains or name != self.target))
 
     @property
@@ -252,7 +189,7 @@ def flat_fields(config: Any) -> dict[str, Any]:
 
 ELSEWHERE = {
     "out", "ray_address", "keep_checkpoints", "checkpoint_every",
-    "workers", "sites_per_worker", "gpus_per_site",
+    "workers", "sites_per_worker", "gpus_per_site", "memory_gb",
 }  # fmt: skip
 """Settings that do not change a run's numbers: a run directory goes on under others."""
 

@@ -6,7 +6,8 @@ Colours: Okabe and Ito, Color Universal Design, 2008; the target is black and he
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,18 +29,21 @@ SINGLE = 1 + len(COLORS)  # sites with a line of their own each; beyond, a band
 DASHED: dict[str, Any] = {"ls": (0, (4, 3)), "lw": 0.9}
 
 
-def figure_of(width: float, height: float, title: str) -> Figure:
-    """Inches."""
+def figure_of(width: float, height: float, title: str, warnings: Sequence[str] = ()) -> Figure:
+    """Inches. warnings: what must be known of the data, written below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    lines = [line for text in warnings for line in textwrap.wrap(plain(text), int(16 * width))]
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5, color="#a05000")
     return figure
 
 
 def draw_curves(run: Run) -> Figure:
     """Loss, PSNR, SSIM and latent shift by round; a line a site, or target, mean and range of many."""
-    figure = figure_of(9.5, 6.2, run.title)
+    figure = figure_of(9.5, 6.2, run.title, run.warnings)
     panels: list[tuple[str, str, Value]] = [
         ("Training loss", "loss", lambda site: site.metrics.get("loss")),
         ("PSNR, validation patients", "dB", lambda site: site.scores.psnr),
@@ -91,7 +95,7 @@ def _dash_zero_filled(axis: Axes, run: Run, key: str) -> None:
     sites = {site["name"]: site["zero_filled_validation"][key] for site in run.summary.get("sites", ())}
     if len(sites) > SINGLE:
         sites = {name: value for name, value in sites.items() if name == run.target} | {
-            "": float(np.mean([value for name, value in sites.items() if name != run.target]))
+            "": float(np.nanmean([value for name, value in sites.items() if name != run.target]))
         }
     for name, value in sites.items():
         axis.axhline(value, color=_color(run, name) if name else MEAN, **DASHED)
@@ -133,7 +137,7 @@ def is_aligned(run: Run) -> bool:
 
 def draw_alignment(run: Run) -> Figure:
     """Are the latents still told apart, and does the encoder feel it?"""
-    figure = figure_of(9.5, 3.4, f"{run.title}: alignment health")
+    figure = figure_of(9.5, 3.4, f"{run.title}: alignment health", run.warnings)
     left, right = figure.subplots(1, 2)
     _site_lines(left, run, lambda site: site.metrics.get("identifier_accuracy"))
     left.axhline(0.5, color="#808080", **DASHED)

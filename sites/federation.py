@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from engine.cluster import gpu_count
 from engine.console import Watcher
 from engine.types import RoundReport
-from sites.config import ATLAS, RunConfig, Scenario, names
+from sites.config import ATLAS, FILES, RunConfig, Scenario, SiteConfig, names
 from sites.launch import FUSED, Workshop, factories, launch
 from sites.report import draw_figures
 from sites.run_directory import new_directory, open_run
 from sites.run_summary import header, site_infos, summary
 from sites.scenario import load_scenario, take
+from sites.settle import folders, settle
 from sites.sources.base import Source
 
 
@@ -46,12 +48,15 @@ def federate(
         if run.complete:
             return
         driver, anatomy, placed = stack.enter_context(launch(config, phase, workshop))
-        phase(f"simulating {len(config.institutions)} institutions")
+        real = sum(site.of_files for site in config.institutions)
+        what = [f"reading the files of {real}"] * (real > 0)
+        what += [f"simulating {len(config.institutions) - real}"] * (real < len(config.institutions))
+        phase(f"{' and '.join(what)} institutions")
         facts = driver.start(factories(config, sources), anatomy.result(), run.snapshot)
         run.begin(placed.device)
         clock = [time.perf_counter() - began]
         if watcher:
-            watcher.start(header(config, run, placed), site_infos(config, facts, placed), run.reports)
+            watcher.start(header(config, facts, run, placed), site_infos(config, facts, placed), run.reports)
         phase("training")
         try:
             for report, snapshot in driver.run(config.rounds, config.checkpoint_every):
@@ -80,18 +85,25 @@ def resolve(config: RunConfig) -> RunConfig:
     """
     config.algorithm.check(config.model, config.train)
     stored = Scenario(name=config.scenario, summary="", sites=config.institutions) if config.institutions else None
-    scenario = stored or load_scenario(config.scenario)
+    scenario = stored or (folders(config.data, config.skip_bad) if config.data else load_scenario(config.scenario))
+    if config.data and config.sites != "auto" and config.sites > len(scenario.sites):
+        raise ValueError(f"{config.data} holds {len(scenario.sites)} institutions, and sites is {config.sites}")
     sites = scenario.sites if config.sites == "auto" else take(scenario, config.sites, config.seed).sites
+    sites = settle(config, sites)
     present = [site.name for site in sites]
-    target = present[min(3, len(present) - 1)] if config.target == "auto" else config.target
+    target = _auto_target(sites) if config.target == "auto" else config.target
     for field, name in [("target", target), *(("train_sites", name) for name in names(config.train_sites))]:
         if name not in present:
             raise ValueError(f"{field} {name!r} is not a site; choose one of {', '.join(present)}")
     for site in sites:
-        if config.shift_every and site.val_patients * site.slices < 2:
+        if config.shift_every and not site.of_files and site.val_patients * site.slices < 2:
             raise ValueError(f"site {site.name!r}: one validation slice has no latent shift; take --shift-every 0")
+        if site.name in names(config.train_sites) and not site.train_patients:
+            raise ValueError(f"train_sites: {site.name!r} has no patients to train on")
     resolved = replace(
         config,
+        scenario=scenario.name if config.data else config.scenario,
+        data=str(Path(config.data).absolute()) if config.data else "",
         institutions=tuple(sites),
         sites=len(present),
         target=target,
@@ -100,6 +112,13 @@ def resolve(config: RunConfig) -> RunConfig:
     )
     _refuse_without_sources(resolved)
     return resolved
+
+
+def _auto_target(sites: Sequence[SiteConfig]) -> str:
+    """The fourth, or the last of fewer, of those who both train and are tested; of all, if none does."""
+    complete = [site.name for site in sites if site.train_patients and site.test_patients]
+    choice = complete or [site.name for site in sites]
+    return choice[min(3, len(choice) - 1)]
 
 
 def _refuse_without_sources(config: RunConfig) -> None:
@@ -114,6 +133,12 @@ def _refuse_without_sources(config: RunConfig) -> None:
     if config.algorithm.latents != "none" and not sources:
         raise ValueError(
             f"{config.algorithm_name} needs a source besides the target; use --algorithm fl-mr, or let more sites train"
+        )
+    target = next(site for site in config.institutions if site.name == config.target)
+    if config.algorithm.latents != "none" and not target.train_patients:
+        raise ValueError(
+            f"{config.algorithm_name} aligns with latents of the target's training patients, and {target.name!r} has "
+            'none; use --algorithm fl-mr, another --target, or in place of use = "test" --no-target-trains'
         )
 
 
@@ -133,7 +158,7 @@ def _with_sources(config: RunConfig, sources: Mapping[str, Source]) -> RunConfig
             raise ValueError(f"sources: {name!r} is not a site; choose one of {', '.join(present)}")
     named = {name: type(source).__name__ for name, source in sources.items()}
     for site in config.institutions:
-        if site.source not in (ATLAS, named.get(site.name)):
+        if site.source not in (ATLAS, *FILES, named.get(site.name)):
             raise ValueError(
                 f"site {site.name!r}: source {site.source!r} lives in Python; give it to federate(sources=)"
             )

@@ -1,7 +1,6 @@
-"""K-space in a file, and what of it was measured.
+"""A file or a DICOM folder that a network is applied to, and what of its k-space was measured.
 
-fastMRI's form (Zbontar et al., arXiv 1811.08839): HDF5 with `kspace`, complex [S, H, W] or [S, C, H, W], transformed
-as engine.fourier does, and perhaps `mask`. Or a numpy array. What was not measured is exactly zero.
+All formats of `sites.sources.find`. An image becomes k-space by its Fourier transform, without phase or noise.
 
 Legend: S slices, C coils, H rows, W columns.
 """
@@ -16,13 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.masks import Mask
+from sites.physics import to_kspace
+from sites.sources import arrays, fastmri
 from sites.sources.base import KSpace
+from sites.sources.find import find, read
+from sites.sources.measured import padded, pattern, samples, synthesised
+from sites.sources.recordings import Recording
 
 Array = npt.NDArray[Any]
 
-HDF5 = (".h5", ".hdf5")
-STRAY = 0.01  # at most this part of what was measured is 0 by chance
-UNEVEN = 1 / 16  # of a side: by how much the zeros around padded k-space may differ left and right
+FROM_IMAGES = "k-space was synthesised from images: scores are better than on measured k-space (Shimron, PNAS 2022)"
+HERMITIAN = "k-space is that of magnitude images, with neither phase nor noise; " + FROM_IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class Volume:
     kspace: complex64 [S, C, H, W]; complete: whether it is fully sampled, so that the truth is known
     mask: bool, what is taken as measured: [S, W] columns or [S, H, W] samples; None until one is drawn
     sampling: how the mask came about, in words; empty: slices without any signal
+    notes: what the user should know of where it comes from, a line each
     """
 
     name: str
@@ -42,6 +46,7 @@ class Volume:
     mask: Mask | None = None
     sampling: str = ""
     empty: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def filled(self) -> list[int]:
@@ -65,122 +70,86 @@ class Volume:
 
 
 def read_volume(path: Path, coils: bool = False) -> Volume:
-    """Read a file. coils: the first axis of a 3-D array is coils, of one slice.
+    """Read a file, or the one series of a folder. coils: the first axis of a 3-D array is coils, of one slice.
 
-    Raises ValueError, in one line, if it cannot be read or is not k-space.
+    Raises ValueError, in one line, if it cannot be read, or there is more than one recording.
     """
+    recordings, problems = find(path)
+    if not recordings:
+        raise ValueError(f"{problems[0].path}: {problems[0].reason}")
+    if len(recordings) > 1:
+        some = ", ".join(f"{each.patient} {each.contrast}".strip() for each in recordings[:4])
+        more = ", …" if len(recordings) > 4 else ""
+        raise ValueError(f"{path} holds {len(recordings)} recordings ({some}{more}); give one file, or one series")
+    (recording,) = recordings
+    array: Array = read(recording)
+    if recording.kind == "image":
+        if coils:
+            raise ValueError(f"{path}: --coils is for k-space, and this is an image; leave it out")
+        return _of_image(recording, array)
     try:
-        if path.suffix.lower() == ".npy":
-            found = {"kspace": _read_npy(path)}
-        elif path.suffix.lower() in HDF5:
-            found = _read_hdf5(path)
-        else:
-            raise ValueError(f"k-space is read from .h5, .hdf5 and .npy, not from {path.suffix or 'such a name'}")
-        kspace = _as_slices(found["kspace"], coils)
-        return _measured(path.stem, kspace, found.get("mask"))
-    except (OSError, EOFError, RuntimeError) as error:
-        told = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise ValueError(f"{path} cannot be read ({told}); is it whole, and in the form its name says?") from error
+        return _measured(recording, _as_coils(array) if coils else array)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-# ---- reading --------------------------------------------------------------------------------------------
+def _of_image(recording: Recording, image: npt.NDArray[np.float32]) -> Volume:
+    """As if every slice had been scanned in full. image: [S, H, W]."""
+    left_out = recording.shape[0] - len(image)
+    dropped = (f"slices without any signal were left out: {left_out}",) if left_out else ()
+    notes = (FROM_IMAGES, *recording.notes, *dropped)
+    kspace = to_kspace(image.astype(np.complex64))[:, np.newaxis]
+    return Volume(name=recording.patient, kspace=kspace, sampling="fully sampled", notes=notes)
 
 
-def _read_npy(path: Path) -> Array:
-    try:
-        with path.open("rb") as file:
-            array: Array = np.lib.format.read_array(file, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"it is no whole .npy file of numbers ({str(error).splitlines()[0]})") from error
-    return array
+def _as_coils(kspace: KSpace) -> KSpace:
+    """[S, 1, H, W] -> [1, S, H, W]."""
+    if kspace.shape[1] > 1:
+        raise ValueError("kspace has 4 axes; --coils is for arrays of 3: coils, rows, columns")
+    if len(kspace) == 1:
+        raise ValueError("kspace is one slice of one coil; --coils is for arrays of 3 axes: coils, rows, columns")
+    return kspace.swapaxes(0, 1)
 
 
-def _read_hdf5(path: Path) -> dict[str, Array]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        if not isinstance(file.get("kspace"), h5py.Dataset):
-            held = ", ".join(sorted(file)[:6]) or "nothing"
-            raise ValueError(f"there is no dataset kspace (it holds {held}); name it so, as fastMRI does")
-        return {name: np.asarray(file[name][()]) for name in ("kspace", "mask") if name in file}
-
-
-def _as_slices(array: Array, coils: bool) -> KSpace:
-    """Any array -> complex64 [S, C, H, W]. Raises ValueError if it is no k-space."""
-    if array.dtype.kind != "c":
-        raise ValueError(f"kspace is {array.dtype} of shape {array.shape}; give complex numbers")
-    if coils and array.ndim != 3:
-        raise ValueError(f"kspace has {array.ndim} axes; --coils is for arrays of 3: coils, rows, columns")
-    if array.ndim not in (2, 3, 4) or array.size == 0:
-        raise ValueError(f"kspace has shape {array.shape}; give [H, W], [S, H, W] or [S, C, H, W]")
-    slices = array[(np.newaxis,) * (2 if array.ndim == 2 else coils)]
-    slices = slices if slices.ndim == 4 else slices[:, np.newaxis]
-    with np.errstate(over="ignore"):
-        kspace: KSpace = np.ascontiguousarray(slices, dtype=np.complex64)
-    for index, part in enumerate(kspace):
-        if not np.isfinite(part).all():
-            raise ValueError(f"slice {index} of kspace (from 0) holds nan, inf or more than single precision can")
-    return kspace
-
-
-# ---- what was measured ----------------------------------------------------------------------------------
-
-
-def _measured(name: str, kspace: KSpace, told: Array | None) -> Volume:
-    """told: the file's own mask. Raises ValueError if there is no signal, or the mask does not fit."""
-    samples: Mask = np.stack([(part != 0).any(axis=0) for part in kspace])  # [S, H, W]
-    filled = np.array([part.any() for part in samples])
-    if not filled.any():
-        raise ValueError("kspace is zero everywhere; give measured k-space")
+def _measured(recording: Recording, kspace: KSpace) -> Volume:
+    """Raises ValueError if the file's own mask does not fit."""
+    signal = samples(kspace)
+    filled = signal.any(axis=(1, 2))
     empty = tuple(int(index) for index in np.flatnonzero(~filled))
-    pattern = _pattern(samples, filled)
-    padded = _padding(pattern[filled])
-    complete = bool(pattern.all()) or padded
+    found = pattern(signal)
+    is_padded = padded(found[filled])
+    complete = bool(found.all()) or is_padded
+    told = fastmri.read_mask(recording) if recording.reader == fastmri.NAME else None
     words = "fully sampled"
     mask = None
     if told is not None:
-        mask = _mask(told, samples.shape)
-        inside = samples & (mask[:, np.newaxis] if mask.ndim == 2 else mask)
-        if not inside.any():
-            raise ValueError("mask leaves nothing of kspace but zeros; do they belong together?")
-        beyond = bool((samples & ~inside).any())
-        left = "full k-space, " if complete else "what lies outside is left out, " if beyond else ""
-        words = f"{left}by the file's mask"
+        mask = _mask(told, signal.shape)
+        words = f"{_beside(mask, signal, complete)}by the file's mask"
     elif not complete:
-        mask = pattern
-        words = f"{'columns' if pattern.ndim == 2 else 'a 2-D pattern'}, to judge by the file's zeros"
-    words += " (zero-padded)" if padded else ""
-    return Volume(name=name, kspace=kspace, complete=complete, mask=mask, sampling=words, empty=empty)
+        mask = found
+        words = f"{'columns' if found.ndim == 2 else 'a 2-D pattern'}, to judge by the file's zeros"
+    words += " (zero-padded)" if is_padded else ""
+    notes = tuple(note for note in recording.notes if note != arrays.AXES)  # who reconstructs has --coils before them
+    if recording.synthesised or (complete and synthesised(kspace)):
+        notes = (FROM_IMAGES if recording.synthesised else HERMITIAN, *notes)
+    return Volume(
+        name=recording.patient,
+        kspace=kspace,
+        complete=complete,
+        mask=mask,
+        sampling=words,
+        empty=empty,
+        notes=notes,
+    )
 
 
-def _pattern(samples: Mask, filled: Mask) -> Mask:
-    """[S, H, W], where any coil has a signal -> columns [S, W] if these explain it, else the samples as they are.
-
-    An empty slice counts as measured like the first that is not.
-    """
-    samples = samples.copy()
-    samples[~filled] = samples[np.argmax(filled)]
-    columns: Mask = np.logical_or.reduce(samples, axis=1)
-    covered = int(columns.sum()) * samples.shape[1]
-    return columns if covered - int(samples.sum()) <= STRAY * covered else samples
-
-
-def _padding(pattern: Mask) -> bool:
-    """Whether it is k-space of a smaller matrix, full and in the centre, with zeros around: no undersampling.
-
-    fastMRI's columns are padded so. At least half of a side was measured: less is a low-resolution scan.
-    """
-    if pattern.all() or (pattern != pattern[0]).any():
-        return False
-    box = []
-    for index, side in zip(np.nonzero(pattern[0]), pattern[0].shape, strict=True):
-        first, last = int(index.min()), int(index.max()) + 1
-        if 2 * (last - first) < side or abs(first - (side - last)) > UNEVEN * side:
-            return False
-        box.append(slice(first, last))
-    return bool(pattern[0][tuple(box)].all())
+def _beside(mask: Mask, signal: Mask, complete: bool) -> str:
+    """What there is besides what the mask measures, in words. Raises ValueError if it measures nothing."""
+    inside = signal & (mask[:, np.newaxis] if mask.ndim == 2 else mask)
+    if not inside.any():
+        raise ValueError("mask leaves nothing of kspace but zeros; do they belong together?")
+    beyond = bool((signal & ~inside).any())
+    return "full k-space, " if complete else "what lies outside is left out, " if beyond else ""
 
 
 def _mask(told: Array, shape: tuple[int, ...]) -> Mask:

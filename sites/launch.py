@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.cluster import OBJECT_STORE_BYTES, cluster, cpu_count, gpu_count
@@ -28,23 +28,27 @@ FUSED = "fused"  # the site that holds all training shards
 
 
 class Workshop:
-    """What the sites of one process are built in: the anatomy, and the simulated sites built before.
+    """What the sites of one process are built in: the anatomy, and the sites built before.
 
-    A simulated site is a function of its configuration, matrix and seed: a second federation finds it ready.
+    A simulated site is a function of its configuration, matrix and seed, one of files of all but the seed, which only
+    its orders and masks come from: a second federation finds it ready.
     """
 
     def __init__(self, maps: Maps | None) -> None:
         """maps: None if no site is simulated."""
         self._maps = maps
         self._built: dict[tuple[BuildSite, str], Site] = {}
+        self._of_files: dict[tuple[BuildSite, str], Site] = {}
 
     def site(self, build: BuildSite, device: str) -> Site:
-        """The site with all its patients scanned. Raises ValueError for an impossible acquisition."""
+        """The site with all its patients scanned or read. Raises ValueError for what cannot be acquired or used."""
         from sites.site import Site
         from sites.sources.atlas import AtlasSource
 
         if build.source is not None:
             return Site(build.config, build.source, build.seed, device)
+        if build.config.of_files:
+            return self._site_of_files(build, device)
         if any((kept.matrix, kept.seed) != (build.matrix, build.seed) for kept, _ in self._built):
             self._built.clear()  # federations come seed by seed: what one leaves is not asked for again
         if (build, device) not in self._built:
@@ -53,15 +57,41 @@ class Workshop:
             self._built[build, device] = Site(build.config, source, build.seed, device)
         return self._built[build, device]
 
+    def _site_of_files(self, build: BuildSite, device: str) -> Site:
+        from sites.site import Site
+        from sites.sources.files import FileSource
+
+        key = replace(build, seed=0), device
+        if key not in self._of_files:
+            source = FileSource(build.config, build.matrix, build.files.skip_bad)
+            read = Site(build.config, source, build.seed, device, 1e9 * build.files.memory_gb)
+            if 0 < read.slices("train") < build.files.batch_size:
+                raise ValueError(
+                    f"site {read.name!r} has {read.slices('train')} training slices in {build.config.path}, fewer than "
+                    f"a batch of {build.files.batch_size}; lower --batch-size, or give it more"
+                )
+            self._of_files[key] = read
+        return self._of_files[key].with_seed(build.seed)
+
+
+@dataclass(frozen=True)
+class OfFiles:
+    """What concerns sites of files alone: see `RunConfig` for the first two, `TrainConfig` for the last."""
+
+    skip_bad: bool = False
+    memory_gb: float = 2.0
+    batch_size: int = 1
+
 
 @dataclass(frozen=True)
 class BuildSite:
-    """Builds a site where it lives: an `engine.cohort.SiteFactory`. source: None simulates its patients."""
+    """Builds a site where it lives: an `engine.cohort.SiteFactory`. source: one given in Python."""
 
     config: SiteConfig
     matrix: int
     seed: int
     source: Source | None = None
+    files: OfFiles = OfFiles()
 
     def __call__(self, workshop: Workshop, device: str) -> SiteLike:
         """`Workshop.site`."""
@@ -83,7 +113,8 @@ class BuildFused:
 
 def factories(config: RunConfig, sources: Mapping[str, Source]) -> dict[str, SiteFactory]:
     """What builds each site of a resolved run. sources: k-space of one's own for some sites, by name."""
-    parts = {s.name: BuildSite(s, config.matrix, config.seed, sources.get(s.name)) for s in config.institutions}
+    files = OfFiles(config.skip_bad, config.memory_gb, config.train.batch_size)
+    parts = {s.name: BuildSite(s, config.matrix, config.seed, sources.get(s.name), files) for s in config.institutions}
     fused = {FUSED: BuildFused(tuple(parts[name] for name in config.training))} if config.fused else {}
     return {**parts, **fused}
 
@@ -186,10 +217,14 @@ def _setting(config: RunConfig, device: str) -> Setting:
 
 def _roles(config: RunConfig) -> Roles:
     everyone = tuple(sorted(site.name for site in config.institutions))
-    training = config.training
-    if config.fused:
-        return Roles(everyone=everyone, sources=(FUSED,), target=config.target, parts={FUSED: training})
-    return Roles(everyone=everyone, sources=training, target=config.target)
+    roles = Roles(
+        everyone=everyone,
+        sources=config.training,
+        target=config.target,
+        unscored=tuple(sorted(site.name for site in config.institutions if not site.val_patients)),
+        untested=tuple(sorted(site.name for site in config.institutions if not site.test_patients)),
+    )
+    return replace(roles, sources=(FUSED,), parts={FUSED: config.training}) if config.fused else roles
 
 
 def _no_maps() -> None:

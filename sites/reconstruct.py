@@ -18,6 +18,7 @@ from sites.kspace_file import Volume, read_volume
 from sites.masks import patient_mask
 from sites.network import WEIGHTS, check_fingerprint, load_network, network_words
 from sites.run_reader import Image
+from sites.sources.base import SliceSource, Source
 
 if TYPE_CHECKING:
     from engine.training import Workspace
@@ -62,7 +63,7 @@ def apply_network(
     Raises ValueError if the network is damaged, or the volume does not fit it.
     """
     owner = _site(config, site or volume.site or config.target)
-    notes = [_empty(volume.empty)] if volume.empty else []
+    notes = [*volume.notes, *([_empty(volume.empty)] if volume.empty else [])]
     if site and volume.mask is not None and not config.algorithm.personal:
         notes.append(f"site {site} changes nothing: k-space is undersampled already, the network is everyone's")
     _check_size(config, volume)
@@ -101,37 +102,47 @@ def check_run(config: RunConfig, run_dir: Path, site: str = "") -> None:
 
 
 def find_volume(config: RunConfig, name: str, coils: bool = False) -> Volume:
-    """A file's k-space, or a patient's of the run: `SITE/PATIENT`, or `SITE` for its first test patient.
+    """K-space of a file or a folder, or of a patient of the run: `SITE/PATIENT`, or `SITE` for its first test patient.
 
-    Raises ValueError if there is neither, or the file is no k-space.
+    Raises ValueError if there is neither, or the file is of no use.
     """
     site, _, patient = name.partition("/")
     present = [config.name for config in config.institutions]
-    if os.path.isfile(name):  # False too for a name that is too long
+    if os.path.isfile(name) or (os.path.isdir(name) and name not in present):  # False too for a name that is too long
         return read_volume(Path(name), coils)
     if site not in present:
         raise ValueError(f"{name} is no file, and no institution of the run; those are {', '.join(present)}")
     if coils:
-        raise ValueError(f"--coils is for files, and {name} is a simulated patient; leave it out")
-    return _simulated(config, _site(config, site), patient)
+        raise ValueError(f"--coils is for files, and {name} is a patient of the run; leave it out")
+    return _patient(config, _site(config, site), patient)
 
 
-def _simulated(config: RunConfig, site: SiteConfig, patient: str) -> Volume:
-    """Scan a patient anew. Raises ValueError if the site has none of that name, or brought its own images."""
-    from sites.anatomy import load_maps
-    from sites.sources.atlas import AtlasSource
-
-    if site.source != ATLAS:
-        raise ValueError(f"{site.name}'s patients came from {site.source} and cannot be simulated; give a file")
-    source = AtlasSource(site, load_maps(), config.matrix, config.seed)
+def _patient(config: RunConfig, site: SiteConfig, patient: str) -> Volume:
+    """Scan or read a patient anew. Raises ValueError if the site has none of that name, or brought its own images."""
+    source = _source(config, site)
     names = source.patients()
-    tested = names[site.train_patients + site.val_patients]
+    tested = names[min(site.train_patients + site.val_patients, len(names) - 1)]
     if patient and patient not in names:
         raise ValueError(
             f"{site.name} has no patient {patient!r}; give one of {names[0]} to {names[-1]} (tested on from {tested})"
         )
     chosen = patient or tested
-    return Volume(name=chosen, site=site.name, kspace=source.kspace(chosen))
+    kspace = source.kspace(chosen)
+    notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
+    return Volume(name=chosen, site=site.name, kspace=kspace, notes=notes)
+
+
+def _source(config: RunConfig, site: SiteConfig) -> Source:
+    if site.of_files:
+        from sites.sources.files import FileSource
+
+        return FileSource(site, config.matrix, config.skip_bad)
+    if site.source != ATLAS:
+        raise ValueError(f"{site.name}'s patients came from {site.source} and cannot be simulated; give a file")
+    from sites.anatomy import load_maps
+    from sites.sources.atlas import AtlasSource
+
+    return AtlasSource(site, load_maps(), config.matrix, config.seed)
 
 
 def _site(config: RunConfig, name: str) -> SiteConfig:

@@ -64,7 +64,7 @@ def draw_reconstructions(run: Run) -> Figure:
     sites = sorted({key.rsplit("/", 1)[0] for key in run.previews}, key=lambda name: (name != run.target, name))
     rows = [_Row.of(run, name) for name in sites[:ROWS]]
     factor = _error_factor(rows)
-    figure = figure_of(8.4, 0.5 + 2.25 * len(rows), f"{run.title}: one test slice a site")
+    figure = figure_of(8.4, 0.5 + 2.25 * len(rows), f"{run.title}: one test slice a site", run.warnings)
     axes = figure.subplots(len(rows), 4, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         _draw_row(line, row, factor, titled=row is rows[0])

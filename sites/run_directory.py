@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ from engine.driver import Facts, Outcome, Snapshot, mean_private
 from engine.ledger import total
 from engine.records import encoded, report_from_json, report_to_json
 from engine.types import RoundReport
-from sites.config import RunConfig, SiteConfig, difference, flat, identity
+from sites.config import RunConfig, SiteConfig, difference, flat, identity, stated
 
 PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
 
@@ -175,8 +175,8 @@ def config_toml(config: RunConfig, device: str) -> str:
 
 def settings_toml(settings: Mapping[str, Any], institutions: Sequence[SiteConfig], device: str) -> str:
     """Settings, what a result depends on besides them (device, source, versions), and the sites."""
-    environment = {"device": device, "commit": _commit(), **{name: _version(name) for name in PACKAGES}}
-    sites = [{k: v for k, v in asdict(site).items() if v is not None} for site in institutions]
+    environment = {"device": device, "commit": _commit(), **{name: version(name) for name in PACKAGES}}
+    sites = [stated(site) for site in institutions]
     kept = {name: value for name, value in settings.items() if name != "out"}
     return tomli_w.dumps({**kept, "environment": environment, "site": sites})
 
@@ -194,19 +194,22 @@ def new_directory(config: RunConfig) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a directory, created if need be, as its one writer. Raises ValueError if it cannot be written or is held."""
+def locked(path: Path, option: str = "--out") -> Iterator[None]:
+    """Hold a directory, created if need be, as its one writer. option: what the user calls it.
+
+    Raises ValueError if it cannot be written or is held.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock: IO[str] = (path / ".lock").open("w")
     except OSError as error:
-        raise ValueError(f"--out {path} cannot be written ({error.strerror}); choose another directory") from error
+        raise ValueError(f"{option} {path} cannot be written ({error.strerror}); choose another directory") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ValueError(
-                f"{path} is being written by another process; wait for it or choose another --out"
+                f"{path} is being written by another process; wait for it or choose another {option}"
             ) from error
         yield
 
@@ -221,7 +224,8 @@ def _commit() -> str:
         return ""
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Of an installed package; empty if it is not there."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -29,6 +29,11 @@ class Run:
     summary: Mapping[str, Any]
     previews: Mapping[str, Image]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What every report must say of the data; nothing while the run is unfinished."""
+        return tuple(self.summary.get("warnings", ()))
+
 
 def read_run(run_dir: Path) -> Run:
     """Raises ValueError, in one line, if a file of the directory is damaged."""

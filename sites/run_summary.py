@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from engine.console import Header
 from engine.driver import Facts, Outcome
-from engine.types import Role, SiteInfo
+from engine.records import speed_to_json
+from engine.types import UNSCORED, Role, RoundReport, SiteInfo, SiteScores
 from engine.weights import sha256
-from sites.config import ATLAS, RunConfig
+from sites.config import ATLAS, RunConfig, SiteConfig
 from sites.launch import Placed
 from sites.run_directory import RunDirectory
 
@@ -26,12 +28,41 @@ def role(config: RunConfig, site: str) -> Role:
     return "source" if trains else "test"
 
 
-def header(config: RunConfig, run: RunDirectory, placed: Placed) -> Header:
-    """What the console says of a run as a whole."""
+def note(config: RunConfig) -> str:
+    """What kind of institutions these are."""
     real = [f"{site.name} ({site.source})" for site in config.institutions if site.source != ATLAS]
+    if len(real) == len(config.institutions):
+        return f"institutions with data of their own: {', '.join(real)}"
+    return f"{NOTE}; but for {', '.join(real)}" if real else NOTE
+
+
+def warnings(config: RunConfig, facts: Facts) -> list[str]:
+    """What every report must say of the data: a line each, which begins with the sites that it is about."""
+    about: dict[str, list[str]] = {}
+    for site in config.institutions:
+        for text in facts.notes.get(site.name, ()):
+            about.setdefault(text, []).append(site.name)
+    told = [f"{', '.join(names)}: {text}" for text, names in about.items()]
+    left_out = _left_out(config)
+    return told + [f"left out, for nothing in it can be used: {', '.join(left_out)}"] * bool(left_out)
+
+
+def _left_out(config: RunConfig) -> list[str]:
+    """Sub-folders of --data that became no institution, though none was left out by number."""
+    root = Path(config.data)
+    if not (config.data and config.skip_bad and root.is_dir()):
+        return []
+    paths = {Path(site.path) for site in config.institutions}
+    below = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return [] if root in paths else [path.name for path in below if path not in paths]
+
+
+def header(config: RunConfig, facts: Facts, run: RunDirectory, placed: Placed) -> Header:
+    """What the console says of a run as a whole."""
     return Header(
         scenario=config.scenario,
-        note=f"{NOTE}; but for {', '.join(real)}" if real else NOTE,
+        note=note(config),
+        warnings=tuple(warnings(config, facts)),
         algorithm=config.algorithm_name,
         target=config.target,
         devices=placed.words,
@@ -46,13 +77,21 @@ def site_infos(config: RunConfig, facts: Facts, placed: Placed) -> list[SiteInfo
         SiteInfo(
             name=site.name,
             role=role(config, site.name),
-            description=site.description or f"{site.field_strength:g} T {site.sequence.replace('_', ' ')}",
+            description=site.description or _words(site),
             train_slices=facts.train_slices[site.name],
             share=placed.share(site.name),
-            zero_filled=facts.zero_filled[site.name],
+            zero_filled=facts.zero_filled.get(site.name, UNSCORED),
         )
         for site in config.institutions
     ]
+
+
+def _words(site: SiteConfig) -> str:
+    """A site that nobody described."""
+    if site.of_files:
+        alone = ", by slices" if site.split == "slices" else ""
+        return f"{site.contrast or 'files'} of {Path(site.path).name}{alone}"
+    return f"{site.field_strength:g} T {site.sequence.replace('_', ' ')}"
 
 
 def summary(
@@ -79,17 +118,32 @@ def summary(
                 "name": site.name,
                 "role": role(config, site.name),
                 "train_slices": facts.train_slices[site.name],
-                "test": asdict(outcome.test[site.name].scores),
-                "zero_filled": asdict(outcome.zero_filled[site.name].scores),
-                "zero_filled_validation": asdict(facts.zero_filled[site.name]),
-                "test_patients": [
-                    {"test": asdict(test), "zero_filled": asdict(zero_filled)}
-                    for test, zero_filled in zip(
-                        outcome.test[site.name].per_volume, outcome.zero_filled[site.name].per_volume, strict=True
-                    )
-                ],
+                **_test_scores(outcome, site.name),
+                "zero_filled_validation": asdict(facts.zero_filled.get(site.name, UNSCORED)),
+                "speed": _median_speed(run.reports, site.name),
             }
             for site in config.institutions
         ],
         "ledger": dict(outcome.ledger),
+        "warnings": warnings(config, facts),
     }
+
+
+def _test_scores(outcome: Outcome, site: str) -> dict[str, Any]:
+    """Of a site's test patients, in the mean and one by one; NaN of a site without."""
+    without = SiteScores(site=site, scores=UNSCORED, per_volume=())
+    test, zero_filled = outcome.test.get(site, without), outcome.zero_filled.get(site, without)
+    return {
+        "test": asdict(test.scores),
+        "zero_filled": asdict(zero_filled.scores),
+        "test_patients": [
+            {"test": asdict(one), "zero_filled": asdict(other)}
+            for one, other in zip(test.per_volume, zero_filled.per_volume, strict=True)
+        ],
+    }
+
+
+def _median_speed(reports: Sequence[RoundReport], site: str) -> dict[str, Any]:
+    """Slices a second, of all rounds; nothing of a site that did not train."""
+    speeds = [speed_to_json(report.speed[site]) for report in reports if site in report.speed]
+    return {name: round(statistics.median(each[name] for each in speeds), 1) for name in (speeds[0] if speeds else ())}

@@ -50,7 +50,7 @@ def read_scenario(path: Path) -> Scenario:
     Raises ValueError, in one line, that names the file, the table and the key, and how to mend it.
     """
     try:
-        return parse_scenario(path.read_text(encoding="utf-8"))
+        return parse_scenario(path.read_text(encoding="utf-8"), path.parent)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}; give a readable TOML file") from error
     except UnicodeDecodeError as error:
@@ -59,13 +59,13 @@ def read_scenario(path: Path) -> Scenario:
         raise ValueError(f"{path}: {error}") from error
 
 
-def parse_scenario(text: str) -> Scenario:
-    """A scenario from the text of such a file. Raises ValueError as `read_scenario`, without the file's name."""
+def parse_scenario(text: str, folder: Path = Path()) -> Scenario:
+    """A scenario from the text of such a file in a folder. Raises ValueError as `read_scenario`, without its name."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"broken TOML: {error}") from error
-    configs = parse_sites(tables.get("site", []))
+    configs = parse_sites(tables.get("site", []), folder)
     _check_keys("the scenario", tables, ("name", "summary", "site"), ("name", "summary"))
     for key in ("name", "summary"):
         if not isinstance(tables[key], str):
@@ -73,19 +73,23 @@ def parse_scenario(text: str) -> Scenario:
     return Scenario(name=tables["name"], summary=tables["summary"], sites=configs)
 
 
-def parse_sites(tables: object) -> tuple[SiteConfig, ...]:
-    """The `[[site]]` tables of a scenario or of a stored run. Raises ValueError that names table and key."""
+def parse_sites(tables: object, folder: Path) -> tuple[SiteConfig, ...]:
+    """The `[[site]]` tables of a scenario or of a stored run. folder: what a relative `path` is relative to.
+
+    Raises ValueError that names table and key.
+    """
     if not isinstance(tables, list) or not all(isinstance(site, dict) for site in tables):
         raise ValueError("site is not a list of tables; begin each institution with [[site]]")
-    return tuple(_site(number, site) for number, site in enumerate(tables, start=1))
+    return tuple(_site(number, site, folder) for number, site in enumerate(tables, start=1))
 
 
-def _site(number: int, table: Mapping[str, Any]) -> SiteConfig:
+def _site(number: int, table: Mapping[str, Any], folder: Path) -> SiteConfig:
     where = f"[[site]] {number}" + (f" ({table['name']!r})" if "name" in table else "")
     types = get_type_hints(SiteConfig)
     required = [field.name for field in fields(SiteConfig) if field.default is MISSING]
     _check_keys(where, table, types, required)
-    return SiteConfig(**{key: _typed(where, key, value, types[key]) for key, value in table.items()})
+    site = SiteConfig(**{key: _typed(where, key, value, types[key]) for key, value in table.items()})
+    return replace(site, path=str((folder / site.path).absolute())) if site.path else site
 
 
 def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str], required: Iterable[str]) -> None:
@@ -124,11 +128,13 @@ def _closest(name: str, known: Iterable[str]) -> str:
 def take(scenario: Scenario, count: int, seed: int) -> Scenario:
     """The scenario's first `count` institutions, or all of them and further ones drawn with `draw_site`.
 
-    Drawn institutions have as many patients and slices as the first one. Raises ValueError if count is below 1.
+    Drawn institutions have as many patients and slices as the first one that is not of files.
+
+    Raises ValueError if count is below 1.
     """
     if count < 1:
         raise ValueError(f"{count} sites make no federation; take at least 1")
-    first = scenario.sites[0]
+    first = next((site for site in scenario.sites if not site.of_files), SiteConfig(name="any"))
     drawn = (
         replace(
             draw_site(seed, index),

@@ -29,9 +29,9 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCommand:
-    """Train one federation of simulated institutions and watch it live.
+    """Train one federation of institutions and watch it live.
 
-    The institutions are real anatomy (ICBM152) scanned by simulated scanners.
+    They are real anatomy (ICBM152) scanned by simulated scanners; with --data, or a scenario file, real files.
     Results go to a run directory: scores, checkpoints, the network, figures.
     """
 
@@ -62,16 +62,26 @@ def parse_run(argv: Sequence[str]) -> RunCommand:
     """
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
-    refuse_two_sources(file, sites, argv)
+    refuse_two_sources(file, sites, stored, argv)
     if stored:
         _parse(stored, sites, where=file)
     return _parse([*stored, *argv], sites)
 
 
-def refuse_two_sources(file: str, sites: Sequence[Any], argv: Sequence[str]) -> None:
-    """Raises ValueError if a file brings sites and the command line a scenario."""
-    if sites and option(argv, "scenario", ""):
-        raise ValueError(f"{file} brings its own [[site]] tables; give --scenario, or such a file, not both")
+def refuse_two_sources(file: str, sites: Sequence[Any], stored: Sequence[str], argv: Sequence[str]) -> None:
+    """Raises ValueError for institutions from two places, of which one would be ignored.
+
+    file, sites, stored: a configuration file, its [[site]] tables and its options; argv: the command line.
+    """
+    for name in ("scenario", "data"):
+        if sites and option(argv, name, ""):
+            raise ValueError(f"{file} brings its own [[site]] tables; give --{name}, or such a file, not both")
+    options = [*stored, *argv]
+    if not sites and option(options, "scenario", "") and option(options, "data", ""):
+        raise ValueError(
+            "--data takes the place of a scenario; to mix real and simulated institutions, give a scenario file whose "
+            '[[site]] tables say source = "files" and path = "…"'
+        )
 
 
 def read_config(path: Path) -> RunConfig:
@@ -151,7 +161,7 @@ def file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: broken TOML: {error}") from error
     try:
-        sites = parse_sites(tables.pop("site", []))
+        sites = parse_sites(tables.pop("site", []), path.parent)
         tables.pop("environment", None)
         return _as_options(tables), sites
     except ValueError as error:

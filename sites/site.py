@@ -1,39 +1,36 @@
-"""An institution: its patients' k-space in memory, split by patient, and batches for training and evaluation.
+"""An institution: its patients' k-space, split by patient, and batches for training and evaluation.
 
 A plain class, testable without Ray. Images leave it only as `Batch`, to code that runs inside the institution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.streams import rng
-from engine.types import Batch, Split
+from engine.types import Batch, Split, TrainingStopped
 from sites.acquisition import acquire
 from sites.config import SiteConfig
 from sites.masks import column_mask, num_low_frequencies, patient_mask
-from sites.sources.base import Source
+from sites.shard import Order, Shard, ahead, load
+from sites.sources.base import SliceSource, Source
 
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One split in file order: kspace complex64 [N, C, H, W], volume int64 [N]."""
-
-    patients: tuple[str, ...]
-    kspace: Tensor
-    volume: Tensor
+Fetch = Callable[[Order], Tensor]  # indices of slices -> their k-space complex64 [n, C, H, W]
 
 
 class Site:
     """Implements `engine.types.SiteLike` for a source of k-space."""
 
-    def __init__(self, config: SiteConfig, source: Source, seed: int, device: str = "cpu") -> None:
-        """Reads every patient once.
+    def __init__(
+        self, config: SiteConfig, source: Source, seed: int, device: str = "cpu", memory: float | None = None
+    ) -> None:
+        """Reads every patient once. memory: bytes of k-space to keep of a `SliceSource`; None: all.
 
         Raises ValueError if the source holds fewer patients than the splits need, or slices of different sizes,
         or if the undersampling is impossible for their columns.
@@ -42,21 +39,24 @@ class Site:
         self.seed = seed
         self.device = device
         patients = tuple(source.patients())
-        counts = (config.train_patients, config.val_patients, config.test_patients)
-        if len(patients) < sum(counts):
+        counts = config.counts
+        if len(patients) < sum(counts.values()):
             raise ValueError(
-                f"site {config.name!r} has {len(patients)} patients, its splits need {sum(counts)}; "
+                f"site {config.name!r} has {len(patients)} patients, its splits need {sum(counts.values())}; "
                 "lower train_patients, val_patients or test_patients"
             )
-        first = np.cumsum((0, *counts))
-        splits: tuple[Split, ...] = ("train", "val", "test")
-        self._shards = {
-            split: _load(source, patients[first[i] : first[i + 1]], config.name, device)
-            for i, split in enumerate(splits)
-        }
-        if len({shard.kspace.shape[1:] for shard in self._shards.values()}) > 1:
+        self._shards: dict[Split, Shard] = {}
+        first = 0
+        for split, count in counts.items():
+            if count:
+                shard = load(source, patients[first : first + count], config.name, split, device, memory)
+                self._shards[split] = shard
+                memory = None if memory is None else memory - shard.bytes
+            first += count
+        self.notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
+        if len({shard.size for shard in self._shards.values()}) > 1:
             raise ValueError(f"site {config.name!r} has slices of different sizes; prepare them to one size")
-        self._columns = self._shards["train"].kspace.shape[-1]
+        self._columns = self.size[-1]
         try:
             num_low_frequencies(config.mask, self._columns, config.acceleration, config.center_fraction)
         except ValueError as error:
@@ -71,30 +71,54 @@ class Site:
     @property
     def size(self) -> tuple[int, ...]:
         """Coils, rows and columns of its slices."""
-        return tuple(self._shards["train"].kspace.shape[1:])
+        return next(iter(self._shards.values())).size
+
+    @property
+    def streams(self) -> bool:
+        """Whether some of its k-space is read as it is needed."""
+        return any(shard.kspace is None for shard in self._shards.values())
+
+    def with_seed(self, seed: int) -> Self:
+        """The same patients in another federation: other orders and masks in training."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     def slices(self, split: Split) -> int:
         """Number of slices in a split."""
-        return len(self._shards[split].volume)
+        return len(self._shards[split]) if split in self._shards else 0
 
     def train_batches(self, round: int, epoch: int, batch_size: int) -> Iterator[Batch]:
         """The training slices; order and masks are drawn from (seed, name, round, epoch)."""
-        return _batches(*self.epoch(round, epoch), batch_size)
+        order, masks, volume = self.epoch(round, epoch)
+        return _batches(self.fetch, order, masks, volume, batch_size, self._shards["train"].kspace is None)
 
-    def epoch(self, round: int, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The training slices in the order of an epoch: kspace complex64 [N, C, H, W], masks [N, W], volume [N]."""
-        shard = self._shards["train"]
-        count = len(shard.volume)
-        order = rng(self.seed, "order", self.name, round, epoch).permutation(count)
-        seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=count)
+    def epoch(self, round: int, epoch: int) -> tuple[Order, Tensor, Tensor]:
+        """The order of the training slices in an epoch, int64 [N], and in this order masks [N, W] and volumes [N]."""
+        volume = self._shards["train"].volume
+        order = rng(self.seed, "order", self.name, round, epoch).permutation(len(volume))
+        seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(volume))
         masks = self._masks([int(seed) for seed in seeds])
-        index = torch.from_numpy(order).to(self.device)
-        return shard.kspace[index], masks, shard.volume[index]
+        return order, masks, volume[torch.from_numpy(order).to(self.device)]
+
+    def fetch(self, order: Order) -> Tensor:
+        """K-space complex64 [n, C, H, W] of the training slices with these indices. Raises TrainingStopped."""
+        return self._fetch("train", order)
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """A split in file order; a patient's slices share one mask, seeded by the patient's name as in fastMRI."""
         shard = self._shards[split]
-        return _batches(shard.kspace, self._fixed_masks[split], shard.volume, batch_size)
+        order, masks = np.arange(len(shard)), self._fixed_masks[split]
+        return _batches(
+            lambda rows: self._fetch(split, rows), order, masks, shard.volume, batch_size, shard.kspace is None
+        )
+
+    def _fetch(self, split: Split, order: Order) -> Tensor:
+        try:
+            return self._shards[split].fetch(order)
+        except (ValueError, OSError) as error:  # what could be read when the run began
+            mend = "restore it, then run.py resume goes on"
+            raise TrainingStopped(f"site {self.name!r}: {error} (it could be read before; {mend})") from error
 
     def _masks(self, seeds: Sequence[int]) -> Tensor:
         """One mask a seed: bool [len(seeds), W] on the device."""
@@ -118,6 +142,7 @@ class FusedSite:
     def __init__(self, name: str, parts: Sequence[Site]) -> None:
         """parts: in name order. Raises ValueError if their slices differ in coils or size."""
         self.name = name
+        self.notes: tuple[str, ...] = ()  # its parts have theirs
         self._parts = parts
         sizes = {part.name: part.size for part in parts}
         if len(set(sizes.values())) > 1:
@@ -132,10 +157,21 @@ class FusedSite:
         """All parts' slices, shuffled together."""
         first = self._parts[0]
         epochs = [part.epoch(round, epoch) for part in self._parts]
-        kspace, masks, volume = (torch.cat(column) for column in zip(*epochs, strict=True))
+        orders, masks_of, volumes = zip(*epochs, strict=True)
+        masks, volume, rows = torch.cat(masks_of), torch.cat(volumes), np.concatenate(orders)
+        owner = np.repeat(np.arange(len(orders)), [len(order) for order in orders])
+
+        def fetch(order: Order) -> Tensor:
+            found = torch.empty((len(order), *first.size), dtype=torch.complex64, device=first.device)
+            for index, part in enumerate(self._parts):
+                here = np.flatnonzero(owner[order] == index)
+                if len(here):
+                    found[torch.from_numpy(here).to(first.device)] = part.fetch(rows[order[here]])
+            return found
+
         shuffled = rng(first.seed, "order", self.name, round, epoch).permutation(len(volume))
         order = torch.from_numpy(shuffled).to(first.device)
-        return _batches(kspace[order], masks[order], volume[order], batch_size)
+        return _batches(fetch, shuffled, masks[order], volume[order], batch_size, any(p.streams for p in self._parts))
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Nothing: every part is scored at its own site."""
@@ -143,22 +179,13 @@ class FusedSite:
         return iter(())
 
 
-def _load(source: Source, patients: Sequence[str], site: str, device: str) -> Shard:
-    """Read the patients of one split. Raises ValueError if their slices differ in size."""
-    volumes = [torch.from_numpy(np.ascontiguousarray(source.kspace(patient))) for patient in patients]
-    sizes = {tuple(volume.shape[1:]) for volume in volumes}
-    if len(sizes) > 1:
-        raise ValueError(f"site {site!r} has slices of different sizes {sorted(sizes)}; prepare them to one size")
-    kspace = torch.cat(volumes).to(device)
-    lengths = torch.tensor([len(volume) for volume in volumes])
-    return Shard(
-        patients=tuple(patients),
-        kspace=kspace,
-        volume=torch.arange(len(volumes)).repeat_interleave(lengths).to(device),
-    )
-
-
-def _batches(kspace: Tensor, masks: Tensor, volume: Tensor, batch_size: int) -> Iterator[Batch]:
-    for start in range(0, len(volume), batch_size):
+def _batches(
+    fetch: Fetch, order: Order, masks: Tensor, volume: Tensor, batch_size: int, stream: bool
+) -> Iterator[Batch]:
+    """masks [N, W] and volume [N] lie in the order already. stream: fetch the next batches meanwhile."""
+    starts = range(0, len(order), batch_size)
+    chunks = [order[start : start + batch_size] for start in starts]
+    fetched = ahead(fetch, chunks) if stream else map(fetch, chunks)
+    for start, kspace in zip(starts, fetched, strict=True):
         rows = slice(start, start + batch_size)
-        yield acquire(kspace[rows], masks[rows], volume[rows])
+        yield acquire(kspace, masks[rows], volume[rows])

@@ -21,7 +21,7 @@ from sweeps.pool import train_federations
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.table import Federation, Plan, TableConfig
-from sweeps.table_directory import finished, is_table, open_table, stored_table, write_table
+from sweeps.table_directory import finished, is_table, open_table, stored_table, stored_warnings, write_table
 from sweeps.table_view import table_view
 from sweeps.table_watch import watcher
 
@@ -80,7 +80,7 @@ def parse_table(argv: Sequence[str]) -> TableCommand:
     """The command line of `table`. Raises ValueError, in one line, for what cannot be understood."""
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
-    refuse_two_sources(file, sites, argv)
+    refuse_two_sources(file, sites, stored, argv)
     default = _default([*stored, *argv], sites)
     if stored:
         cli(TableCommand, stored, "table", default=default, where=file)
@@ -155,7 +155,7 @@ def _scores(stored: Stored) -> list[PatientScore]:
 
 def _show(plan: Plan, stored: Stored) -> None:
     console, missing = Console(), list(stored.values()).count(None)
-    console.print(table_view(summarize(_scores(stored), plan.layout)))
+    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=stored_warnings(plan)))
     if missing:
         console.print(
             Text(f"{missing} of {len(plan.federations)} federations are missing: run.py resume {plan.out} goes on")

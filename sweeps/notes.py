@@ -48,8 +48,11 @@ def entry_parts(entry: Entry, metric: Metric) -> tuple[str, str]:
     return fixed(entry.mean, digits), "" if math.isnan(entry.half_width) else fixed(entry.half_width, digits)
 
 
-def footnotes(summary: Summary) -> list[str]:
-    """What the numbers are, and what they are not: a sentence or some each. Empty if there is no score yet."""
+def footnotes(summary: Summary, warnings: Sequence[str] = ()) -> list[str]:
+    """What the numbers are, and what they are not: a sentence or some each. Empty if there is no score yet.
+
+    warnings: what must be known of the sites' data.
+    """
     tables = [table for table in summary if table.seeds]
     if not tables:
         return []
@@ -82,7 +85,7 @@ def footnotes(summary: Summary) -> list[str]:
         "Patients of one seed share a network. For networks of other seeds the sample is "
         f"{'one seed' if seeds == 1 else f'the {seeds} seeds'}, and these intervals are too narrow."
     )
-    return notes
+    return [*notes, *(f"Warning: {text}." for text in warnings)]
 
 
 def _units(tables: Sequence[StudyTable]) -> str:

@@ -16,7 +16,7 @@ from engine.algorithms import FlMr
 from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
 from engine.validation import require
-from sites.config import RunConfig, SiteConfig, names
+from sites.config import Division, RunConfig, SiteConfig, names
 from sites.federation import resolve
 from sweeps.methods import Method, methods
 from sweeps.scores import STUDIES, ZERO_FILLED, Layout, PatientScore, Study
@@ -30,6 +30,20 @@ class TableConfig:
 
     scenario: str = "cvpr21"
     """A named scenario (`run.py scenarios` lists them) or a TOML file of the same form."""
+    data: str = ""
+    """Folder of real data, in place of a scenario: each of its sub-folders is an institution, named after it."""
+    contrast: str = ""
+    """Which contrast to take of institutions of files that do not say it themselves: T1, T2, FLAIR, …"""
+    split: Division = "patients"
+    """Of institutions of files that have one patient only: slices divides that patient's slices, with a warning."""
+    only_train: str = ""
+    """Names, separated by commas, of institutions of files that are trained on and not tested (`use = "train"`)."""
+    only_test: str = ""
+    """Names, separated by commas, of institutions of files that are tested and never trained on (`use = "test"`)."""
+    skip_bad: bool = False
+    """Leave out files that cannot be used, and say how many, rather than stop at the first."""
+    memory_gb: float = 2.0
+    """K-space that each institution of files keeps in memory, GB (1e9 bytes); what is beyond is read when needed."""
     sites: int | Auto = "auto"
     """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
     methods: str = ""
@@ -75,7 +89,7 @@ class TableConfig:
         )
 
 
-GROWING = {"methods", "studies", "targets", "seeds", "parallel", "out", "ray_address", "checkpoint_every"}
+GROWING = {"methods", "studies", "targets", "seeds", "parallel", "out", "ray_address", "checkpoint_every", "memory_gb"}
 """Settings that add federations or say where they run: a directory goes on under others."""
 
 
@@ -112,12 +126,20 @@ class Plan:
 
     def __init__(self, config: TableConfig) -> None:
         base = resolve(_base(config))
-        self.config = replace(config, institutions=base.institutions, sites=len(base.institutions))
+        self.config = replace(
+            config,
+            institutions=base.institutions,
+            sites=len(base.institutions),
+            scenario=base.scenario,
+            data=base.data,
+        )
         self.sites = tuple(site.name for site in base.institutions)
-        self.targets = tuple(names(config.targets)) or self.sites
+        tested = tuple(site.name for site in base.institutions if site.test_patients)
+        self.targets = tuple(names(config.targets)) or tested
         for name in self.targets:
-            if name not in self.sites:
-                raise ValueError(f"targets: {name!r} is not a site; choose among {', '.join(self.sites)}")
+            if name not in tested:
+                what = "has no test patients" if name in self.sites else "is not a site"
+                raise ValueError(f"targets: {name!r} {what}; choose among {', '.join(tested)}")
         if len(self.sites) < 2:
             raise ValueError("a table of one site compares nothing; use more --sites")
         self.methods = methods(config.methods, config.train, config.model)
@@ -142,7 +164,7 @@ class Plan:
         return tuple(one for seed in seeds for one in sorted(self._of_seed(seed), key=lambda each: -each.work))
 
     def _of_seed(self, seed: int) -> Iterator[Federation]:
-        for site in self.sites:
+        for site in (site.name for site in self._base.institutions if site.train_patients):
             yield self._federation(seed, f"only-{site}", self._single(site), target=site, train_sites=site)
         if "within" in self.studies:
             yield self._federation(seed, "fused", [("within", "Fused", self.targets)], fused=True)
@@ -204,6 +226,13 @@ def _base(config: TableConfig) -> RunConfig:
     """What all federations of the table have in common."""
     return RunConfig(
         scenario=config.scenario,
+        data=config.data,
+        contrast=config.contrast,
+        split=config.split,
+        only_train=config.only_train,
+        only_test=config.only_test,
+        skip_bad=config.skip_bad,
+        memory_gb=config.memory_gb,
         sites=config.sites,
         institutions=config.institutions,
         rounds=config.rounds,

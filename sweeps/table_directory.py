@@ -85,7 +85,13 @@ def finished(federation: Federation) -> list[PatientScore] | None:
     return list(read_scores(federation, summary))
 
 
+def stored_warnings(plan: Plan) -> list[str]:
+    """What the finished federations say must be known of the sites' data, each once."""
+    summaries = (read_json(Path(one.config.out) / "summary.json") for one in plan.federations)
+    return list(dict.fromkeys(text for summary in summaries for text in summary.get("warnings", ())))
+
+
 def write_table(plan: Plan, scores: Sequence[PatientScore]) -> None:
     """table.csv, table.md, table.tex, patients.csv and the heat map, of what there is."""
-    write_files(plan.out, scores, summarize(scores, plan.layout))
+    write_files(plan.out, scores, summarize(scores, plan.layout), stored_warnings(plan))
     write_heat_map(plan.out / "figures" / "train_test.png", scores)

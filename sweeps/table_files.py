@@ -21,13 +21,15 @@ SCORE_FIELDS = tuple(field.name for field in fields(PatientScore))
 TIDY_FIELDS = ("study", "metric", "method", "site", "mean", "half_width_95", "n", "p_holm", "bold")
 
 
-def write_files(directory: Path, scores: Sequence[PatientScore], summary: Summary) -> list[Path]:
-    """All four into a directory that exists; their paths."""
+def write_files(
+    directory: Path, scores: Sequence[PatientScore], summary: Summary, warnings: Sequence[str] = ()
+) -> list[Path]:
+    """All four into a directory that exists; their paths. warnings: see `footnotes`."""
     contents = {
         PATIENTS: patients_csv(scores),
         "table.csv": tidy_csv(summary),
-        "table.md": markdown(summary),
-        "table.tex": latex(summary),
+        "table.md": markdown(summary, warnings),
+        "table.tex": latex(summary, warnings),
     }
     for name, content in contents.items():
         write_atomically(directory / name, content.encode())
@@ -95,7 +97,7 @@ def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 # ---- Markdown -------------------------------------------------------------------------------------------
 
 
-def markdown(summary: Summary) -> str:
+def markdown(summary: Summary, warnings: Sequence[str] = ()) -> str:
     """GitHub's tables, one a metric."""
     parts = []
     for table in summary:
@@ -108,7 +110,7 @@ def markdown(summary: Summary) -> str:
                 cells = (_markdown_cell(table.entry(metric, row, column), metric) for column in table.columns)
                 lines.append([_markdown_text(row), *cells])
             parts.append(f"{TITLES[metric]}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    parts += [_markdown_text(note) + "\n" for note in footnotes(summary)]
+    parts += [_markdown_text(note) + "\n" for note in footnotes(summary, warnings)]
     return "\n".join(parts)
 
 
@@ -148,10 +150,10 @@ TEX_CHARACTERS = {
 } | {character: "\\" + character for character in "&%$#_{}"}
 
 
-def latex(summary: Summary) -> str:
+def latex(summary: Summary, warnings: Sequence[str] = ()) -> str:
     r"""A table environment a study; the document needs \usepackage{booktabs}."""
     parts = ["% needs \\usepackage{booktabs}; names beyond Latin letters need XeLaTeX or LuaLaTeX\n"]
-    notes = "\n".join(_tex_text(note) for note in footnotes(summary))
+    notes = "\n".join(_tex_text(note) for note in footnotes(summary, warnings))
     for table in summary:
         name, explanation = HEADINGS[table.study]
         width = 1 + len(table.columns)

@@ -23,11 +23,16 @@ MARK_COLORS = {"▲": "green", "▼": "red"}
 MISSING = "…"
 
 
-def table_view(summary: Summary, metrics: Sequence[Metric] = METRICS, notes: bool = True) -> RenderableType:
-    """All studies, one below the other. metrics: fewer, where height is short; notes: what the numbers are."""
+def table_view(
+    summary: Summary, metrics: Sequence[Metric] = METRICS, notes: bool = True, warnings: Sequence[str] = ()
+) -> RenderableType:
+    """All studies, one below the other. metrics: fewer, where height is short; notes: what the numbers are.
+
+    warnings: see `footnotes`.
+    """
     parts: list[RenderableType] = [_StudyView(table, tuple(metrics)) for table in summary]
     if notes:
-        parts += [Padding(Text(note, "bright_black"), (0, 1)) for note in footnotes(summary)]
+        parts += [Padding(Text(note, "bright_black"), (0, 1)) for note in footnotes(summary, warnings)]
     return Group(*parts)
 
 

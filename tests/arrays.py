@@ -23,6 +23,7 @@ class ArraySite:
         import torch  # here: who only hands a factory to Ray needs none
 
         self.name = name
+        self.notes: tuple[str, ...] = ()
         self._inputs = torch.from_numpy(np.array(inputs))[:, None]
         self._targets = torch.from_numpy(np.array(targets))[:, None]
         self._depth = depth or len(inputs)

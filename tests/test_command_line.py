@@ -70,9 +70,9 @@ def summary(out: Path) -> dict[str, Any]:
 
 
 def round_lines(out: Path) -> list[Any]:
-    """rounds.jsonl without what differs from run to run: the seconds."""
+    """rounds.jsonl without what differs from run to run: what took how long."""
     lines = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "speed")} for line in lines]
 
 
 # ---- a run, from start to end -------------------------------------------------------------------------------
@@ -89,12 +89,12 @@ def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(t
     assert result["weights_sha256"] == other["weights_sha256"]
     assert round_lines(actors) == round_lines(here)
     assert set(result) == {
-        "algorithm", "scenario", "target", "seed", "rounds", "weights_sha256", "seconds", "sites", "ledger",
+        "algorithm", "scenario", "target", "seed", "rounds", "weights_sha256", "seconds", "sites", "ledger", "warnings",
     }  # fmt: skip
     assert set(result["seconds"]) == {"startup", "first_round", "median_round", "total"}
     assert [site["role"] for site in result["sites"]] == ["source", "source", "both"]
     assert result["sites"][0].keys() == {
-        "name", "role", "train_slices", "test", "zero_filled", "zero_filled_validation", "test_patients",
+        "name", "role", "train_slices", "test", "zero_filled", "zero_filled_validation", "test_patients", "speed",
     }  # fmt: skip
     assert result["ledger"] == other["ledger"]
     assert set(result["ledger"]) == {"weights", "latents", "scores", "state", "previews"}
@@ -258,6 +258,11 @@ BAD = {
     "SCAFFOLD with Adam": (["--algorithm", "scaffold"], "--optimizer sgd"),
     "unknown training site": (["--train-sites", "nyu"], "fastmri"),
     "alignment of the target alone": (["--train-sites", "brats"], "fl-mr"),
+    "no such folder of data": (["--data", "nowhere"], "nowhere"),
+    "data and a scenario": (["--data", "nowhere", "--scenario", "cvpr21"], "[[site]]"),
+    "a contrast of no files": (["--contrast", "T1"], "contrast"),
+    "a table of no data": (["table", "--data", "nowhere"], "nowhere"),
+    "no memory": (["--memory-gb", "-1"], "memory_gb"),
     "unrolled without its path": (["--cascades", "2", "--no-residual"], "residual"),
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 KSpace = npt.NDArray[np.complex64]
+
+Rows = npt.NDArray[np.intp]
 
 
 class Source(Protocol):
@@ -20,4 +22,18 @@ class Source(Protocol):
 
     def kspace(self, patient: str) -> KSpace:
         """complex64 [S, C, H, W], fully sampled, zero frequency at (H // 2, W // 2); S may differ."""
+        ...
+
+
+@runtime_checkable
+class SliceSource(Source, Protocol):
+    """One whose patients need not stay in memory."""
+
+    def rows(self, patient: str, rows: Rows) -> KSpace:
+        """The slices at ascending indices of what `kspace` gave before, the same bits. Raises ValueError."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What every report must say of these patients, once all have been read."""
         ...

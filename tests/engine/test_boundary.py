@@ -31,6 +31,7 @@ Call = Callable[[Institution, Broadcast], Any]
 METHODS: dict[str, tuple[object, Call]] = {
     "name": (str, lambda site, _: site.name),
     "slices": (int, lambda site, _: site.slices()),
+    "notes": (tuple[str, ...], lambda site, _: site.notes()),
     "train": (SiteUpdate, lambda site, broadcast: site.train(broadcast)),
     "encode": (Array, lambda site, broadcast: site.encode(broadcast)),
     "evaluate": (
@@ -48,7 +49,9 @@ EXCEPTIONS: dict[str, tuple[object, Call]] = {
     "raw": (Array, lambda site, broadcast: site.raw(broadcast)),
     "preview": (Preview, lambda site, broadcast: site.preview(broadcast)),
 }
-OF_COHORT = {"train", "encode", "raw", "evaluate", "zero_filled", "slices", "previews", "private", "states", "restore"}
+OF_COHORT = {
+    "train", "encode", "raw", "evaluate", "zero_filled", "slices", "notes", "previews", "private", "states", "restore",
+}  # fmt: skip
 NO_SITES_DATA = {"build", "call", "initial_weights", "revive", "close"}  # `call` returns what the methods above do
 
 

@@ -30,6 +30,7 @@ from sites.masks import patient_mask
 from sites.reconstruct import Reconstruction, apply_network, check_run, find_volume
 from sites.run_directory import config_toml
 from sites.site import Site
+from tests.sites.sources import made
 
 ANNA = SiteConfig(name="anna", train_patients=1, val_patients=1, test_patients=2, slices=3, center_fraction=0.2)
 BERTA = replace(ANNA, name="berta", mask="equispaced")
@@ -314,6 +315,47 @@ def test_empty_slices_stay_black_and_are_not_scored(run_dir: Path, tmp_path: Pat
     assert result.scores["reconstruction"].ssim == pytest.approx(whole.scores["reconstruction"].ssim, rel=1e-5)
 
 
+# ---- other formats ------------------------------------------------------------------------------------------
+
+
+def test_images_become_kspace(run_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    image = np.round(made.head(4, 16, 20))
+    image[0] = 0
+    made.dicom(tmp_path / "series", image, PatientID="p7")
+    results = [
+        applied(run_dir, made.nifti(tmp_path / "p7_T1.nii.gz", made.ras(image))),
+        applied(run_dir, tmp_path / "series"),
+        applied(run_dir, made.fastmri(tmp_path / "p7.h5", reconstruction_rss=image)),
+    ]
+    for result in results:
+        assert result.truth is not None
+        np.testing.assert_allclose(result.truth, image[1:], atol=1e-4 * image.max())
+        assert result.scores is not None
+        assert result.notes[0].startswith("k-space was synthesised from images")
+        assert result.notes[1] == "slices without any signal were left out: 1"
+        assert ("note", result.notes[0]) in facts(result)
+        assert np.array_equal(result.volume.mask, np.tile(patient_mask(BERTA, 20, "p7"), (3, 1)))  # type: ignore[arg-type]
+    assert np.array_equal(results[0].reconstruction, results[1].reconstruction)
+    write(tmp_path / "out.h5", results[0])
+    assert "magnitude images" in applied(run_dir, tmp_path / "out.h5").notes[0]
+
+
+def test_kspace_of_other_formats(run_dir: Path, tmp_path: Path) -> None:
+    kspace = noise(3, 2, 16, 20)
+    expected = applied(run_dir, npy(tmp_path / "a.npy", kspace)).reconstruction
+    raw = made.ismrmrd(tmp_path / "raw/a.h5", made.lines(kspace), made.header(16, 20, fov=220))
+    for file in (made.cfl(tmp_path / "a.cfl", kspace), raw, raw.parent):
+        assert np.array_equal(applied(run_dir, file).reconstruction, expected)
+
+
+def test_a_folder_of_several_recordings(run_dir: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        npy(tmp_path / f"{name}.npy", noise(2, 16, 16))
+    with pytest.raises(ValueError, match=r"holds 2 recordings \(a, b\); give one file"):
+        applied(run_dir, tmp_path / ".")
+
+
 # ---- bad input ----------------------------------------------------------------------------------------------
 
 
@@ -335,7 +377,8 @@ def as_bytes(path: Path, content: bytes) -> Path:
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda p: p / "a.h5", "is no file, and no institution"),
-    "another format": (lambda p: as_bytes(p / "a.nii", b"x"), "not from .nii"),
+    "another format": (lambda p: as_bytes(p / "a.txt", b"x"), "it is of no format that is read: fastMRI"),
+    "damaged NIfTI": (lambda p: as_bytes(p / "a.nii", b"x"), "is it whole"),
     "truncated HDF5": (lambda p: truncated(p / "a.h5", noise(9, 16, 16)), "is it whole"),
     "truncated npy": (lambda p: truncated(p / "a.npy", noise(9, 16, 16)), "no whole .npy"),
     "empty file": (lambda p: as_bytes(p / "a.npy", b""), "no whole .npy"),
@@ -377,6 +420,13 @@ def test_what_is_no_kspace_is_refused(make: Callable[[Path], Path], told: str, r
 def test_coils_are_of_one_slice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="kspace has 4 axes; --coils is for arrays of 3"):
         read_volume(npy(tmp_path / "a.npy", noise(2, 2, 16, 16)), coils=True)
+
+
+def test_coils_are_of_kspace_of_several(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="kspace is one slice of one coil; --coils"):
+        read_volume(npy(tmp_path / "a.npy", noise(16, 16)), coils=True)
+    with pytest.raises(ValueError, match="--coils is for k-space, and this is an image"):
+        read_volume(made.nifti(tmp_path / "a.nii", made.ras(made.head())), coils=True)
 
 
 def test_undersampling_that_cannot_be(run_dir: Path, tmp_path: Path) -> None:

@@ -43,6 +43,25 @@ def test_reads_a_file(tmp_path: Path) -> None:
     assert type(scenario.sites[0].tr) is float
 
 
+def test_paths_are_relative_to_the_scenarios_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TINY + '[[site]]\nname = "c"\nsource = "nifti"\npath = "{}"\ncontrast = "T1"\n'
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/mixed.toml").write_text(text.format("../hospital"))
+    monkeypatch.chdir(tmp_path)
+    site = load_scenario("real/mixed.toml").sites[2]
+    assert Path(site.path).resolve() == tmp_path / "hospital"
+    assert Path(site.path).is_absolute()
+    assert (site.train_patients, site.val_patients, site.test_patients, site.slices) == (0, 0, 0, 0)
+    (tmp_path / "real/mixed.toml").write_text(text.format("/elsewhere"))
+    assert load_scenario("real/mixed.toml").sites[2].path == "/elsewhere"
+
+
+def test_drawn_institutions_beside_files_are_as_large_as_simulated_ones() -> None:
+    real = '[[site]]\nname = "c"\nsource = "files"\npath = "x"\n'
+    assert take(parse_scenario(HEAD + real), 2, 0).sites[1].train_patients == 8
+    assert take(parse_scenario(HEAD + real + TINY.removeprefix(HEAD)), 4, 0).sites[3].slices == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -86,6 +86,23 @@ def test_options_reach_their_owners() -> None:
     assert run.placement == Placement(workers=0, gpus_per_site=0.25, sites_per_worker=3)
 
 
+def test_real_data(tmp_path: Path) -> None:
+    run = parsed(
+        "--data", "d", "--contrast", "T1", "--split", "slices", "--skip-bad", "--memory-gb", "0.5", "--only-test", "b"
+    )
+    assert (run.data, run.contrast, run.split, run.skip_bad, run.memory_gb) == ("d", "T1", "slices", True, 0.5)
+    assert "takes the place of a scenario" in refusal(["--data", "d", "--scenario", "cvpr21"])
+    site = SiteConfig(
+        name="a", source="files", path="/x", contrast="T1", use="test", test_patients=3, fingerprint="f", slices=4
+    )
+    stored = replace(run, institutions=(site, SiteConfig(name="b")), scenario="d")
+    text = config_toml(stored, "cpu")
+    assert read_config(Path(toml(tmp_path, text))) == stored
+    assert "tr = " not in text.split("[[site]]")[1]
+    assert "fingerprint" not in text.split("[[site]]")[2]
+    assert "brings its own [[site]]" in refusal(["--config", toml(tmp_path, text), "--data", "e"])
+
+
 def test_numbers_or_words() -> None:
     auto = parsed("--sites", "auto", "--workers", "auto", "--gpus-per-site", "auto", "--keep-checkpoints", "1")
     assert auto == replace(RunConfig(), keep_checkpoints=1)

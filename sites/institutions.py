@@ -1,0 +1,71 @@
+"""Whose a recording is: each sub-folder of a folder of data is an institution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sites.sources.names import CONTRASTS, split_of
+from sites.sources.recordings import Found, Problem, Recording
+
+PAPERS = {".md", ".txt", ".pdf", ".csv", ".tsv", ".xls", ".xlsx", ".json", ".toml", ".xml", ".html", ".log", ".sh"}
+
+
+def survey(root: Path, only: str = "") -> tuple[dict[str, list[Recording]], list[Problem]]:
+    """Recordings by institution, in order of name, and problems; what readers' `find` gives, headers only.
+
+    A sub-folder is an institution, unless `root` is a file, or has none, or they are contrasts and splits: then all
+    is one institution, as it is if `only` names it. Files beside the sub-folders belong to one of root's name.
+    """
+    institutions: dict[str, list[Recording]] = {}
+    problems: list[Problem] = []
+    for name, (recordings, told) in _parts(root, only):
+        problems += told
+        if recordings:
+            institutions.setdefault(name, []).extend(recordings)
+    return dict(sorted(institutions.items())), problems
+
+
+def _parts(root: Path, only: str) -> Iterator[tuple[str, Found]]:
+    from sites.sources.find import find
+
+    name = only or _name(root)
+    folders = _institutions(root)
+    if only or not folders:
+        yield name, find(root)
+        return
+    for folder in folders:
+        recordings, problems = find(folder)
+        yield folder.name, (recordings, [each for each in problems if recordings or each.path != folder])
+    if any(file.is_file() and _may_be_data(file) for file in root.iterdir()):
+        recordings, problems = find(root)
+        beside = [each for each in recordings if each.paths[0].parent == root]
+        yield name, (beside, [each for each in problems if each.path.parent == root])
+
+
+def _institutions(root: Path) -> list[Path]:
+    """The sub-folders; none if they are a layout's."""
+    if not root.is_dir():
+        return []
+    try:
+        folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    except OSError:  # `find` says why
+        return []
+    return [] if all(_is_layout(folder) for folder in folders) else folders
+
+
+def _is_layout(folder: Path) -> bool:
+    """Whether it is named for a contrast or a split, as in FL-MRCM's and fastMRI's trees."""
+    name = folder.name.lower()
+    contrast = any(name in (contrast.lower(), *words.split()) for contrast, words in CONTRASTS.items())
+    return contrast or split_of(folder / "any", folder.parent) is not None
+
+
+def _may_be_data(file: Path) -> bool:
+    return not file.name.startswith(".") and file.suffix.lower() not in PAPERS
+
+
+def _name(root: Path) -> str:
+    """A folder's, or a file's folder's."""
+    folder = root.resolve() if root.is_dir() else root.resolve().parent
+    return folder.name or "data"

@@ -1,0 +1,437 @@
+"""Institutions of files: what is used, how patients are divided, and that a shard is the same in memory and on disk."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from engine.algorithms import FlMr, FlMrcm
+from engine.streams import rng
+from engine.types import SiteLike, TrainingStopped
+from sites.config import RunConfig, SiteConfig
+from sites.federation import resolve
+from sites.launch import BuildSite, OfFiles, Workshop
+from sites.settle import folders, settle
+from sites.shard import ahead
+from sites.site import FusedSite, Site
+from sites.sources.base import SliceSource
+from sites.sources.files import FileSource
+from sites.sources.forward import synthesise
+from sites.sources.select import divide, select, shares
+
+MATRIX = 24
+
+
+def image(name: str, slices: int = 6, rows: int = MATRIX, columns: int = MATRIX) -> Any:
+    """Positive, of a patient's own: float32 [S, H, W]."""
+    return 10 + rng(0, "image", name).random((slices, rows, columns), dtype=np.float32)
+
+
+def write_kspace(path: Path, slices: int = 6, coils: int = 1, rows: int = MATRIX, columns: int = MATRIX) -> None:
+    """As a scanner might measure it, in fastMRI's form."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measured = synthesise(image(path.stem, slices, max(rows, columns), max(rows, columns)), path.stem, coils)
+    stored = measured[..., :rows, :columns]
+    with h5py.File(path, "w") as file:
+        file["kspace"] = stored[:, 0] if coils == 1 else stored
+
+
+def write_image(path: Path, slices: int = 6, rows: int = MATRIX, columns: int = MATRIX) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(image(path.name, slices, rows, columns).T, np.eye(4)), path)
+
+
+def hospital(folder: Path, patients: int = 6, **shape: int) -> Path:
+    """A folder of measured k-space, a file a patient."""
+    for number in range(patients):
+        write_kspace(folder / f"p{number}.h5", **shape)
+    return folder
+
+
+def of_files(path: Path, **settings: Any) -> SiteConfig:
+    return SiteConfig(**{"name": "a", "source": "files", "path": str(path), "center_fraction": 0.2, **settings})
+
+
+def settled(config: SiteConfig, **settings: Any) -> SiteConfig:
+    return settle(RunConfig(**settings), [config])[0]
+
+
+def built(config: SiteConfig, memory: float | None = None, skip_bad: bool = False, seed: int = 0) -> Site:
+    return Site(config, FileSource(config, MATRIX, skip_bad), seed, memory=memory)
+
+
+def refusal(config: SiteConfig, **settings: Any) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        settled(config, **settings)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"site {config.name!r}: ")
+    return str(caught.value)
+
+
+# ---- dividing the patients ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"),
+    [(2, (1, 0, 1)), (3, (1, 1, 1)), (6, (4, 1, 1)), (14, (10, 2, 2)), (20, (14, 3, 3)), (100, (70, 15, 15))],
+)
+def test_shares(patients: int, expected: tuple[int, int, int]) -> None:
+    assert shares(patients) == expected
+
+
+def test_patients_are_divided_by_the_sites_name_alone(tmp_path: Path) -> None:
+    layout = {f"p{number}": None for number in range(20)}
+    config = of_files(tmp_path)
+    splits = divide(config, layout)
+    assert [len(splits[split]) for split in ("train", "val", "test")] == [14, 3, 3]
+    assert sorted(name for names in splits.values() for name in names) == sorted(layout)
+    assert splits == divide(config, dict(reversed(layout.items())))
+    assert splits != divide(replace(config, name="b"), layout)
+    fewer = divide(replace(config, train_patients=5, val_patients=1, test_patients=2), layout)
+    assert [len(names) for names in fewer.values()] == [5, 1, 2]
+    assert divide(replace(config, use="train"), layout)["train"] == tuple(sum(splits.values(), ()))
+    assert [len(names) for names in divide(replace(config, use="test"), layout).values()] == [0, 0, 20]
+
+
+def test_a_layout_decides(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for number in range(count):
+            write_kspace(tmp_path / split / f"{split}{number}.h5")
+    config = settled(of_files(tmp_path))
+    assert (config.train_patients, config.val_patients, config.test_patients) == (3, 2, 1)
+    chosen = select(config, skip_bad=False)
+    assert all(name.startswith(split) for split, names in chosen.splits.items() for name in names)
+    only = settled(of_files(tmp_path, use="train"))
+    assert (only.train_patients, only.val_patients, only.test_patients) == (3, 2, 0)
+    only = settled(of_files(tmp_path, use="test"))
+    assert (only.train_patients, only.val_patients, only.test_patients) == (0, 0, 1)
+    assert "3 patients in train, and train_patients is 4" in refusal(of_files(tmp_path, train_patients=4))
+    write_kspace(tmp_path / "stray.h5")
+    assert "patient stray lies outside" in refusal(of_files(tmp_path))
+    (tmp_path / "stray.h5").rename(tmp_path / "val" / "train0.h5")
+    (tmp_path / "test" / "test0.h5").unlink()
+    told = refusal(of_files(tmp_path))
+    assert "no patient for test" in told or "in two splits" in told
+
+
+def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_kspace(tmp_path / split / "same_T1.h5")
+        with h5py.File(tmp_path / split / "same_T1.h5", "a") as file:
+            file.attrs["patient_id"] = "one"
+    assert "patient one is in two splits" in refusal(of_files(tmp_path))
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    write_kspace(tmp_path / "train" / "a.h5")
+    assert "there is one patient (a)" in refusal(of_files(tmp_path))
+    write_kspace(tmp_path / "val" / "b.h5")
+    assert "no patient for test" in refusal(of_files(tmp_path))
+    write_kspace(tmp_path / "train" / "c.h5")
+    (tmp_path / "val").rename(tmp_path / "test")
+    assert "no patient for val" in refusal(of_files(tmp_path))
+    (tmp_path / "train" / "c.h5").unlink()
+    assert settled(of_files(tmp_path)).counts == {"train": 1, "val": 0, "test": 1}
+    (tmp_path / "test").rename(tmp_path / "val")
+    assert settled(of_files(tmp_path, train_patients=1, val_patients=1)).test_patients == 0
+    hospital(tmp_path / "plain", 4)
+    assert "its splits need 5" in refusal(of_files(tmp_path / "plain", train_patients=5))
+    assert "no patient is left to score" in refusal(of_files(tmp_path / "plain", train_patients=4))
+    assert "no patient is left to train on" in refusal(of_files(tmp_path / "plain", test_patients=4))
+
+
+def test_one_patient_and_two(tmp_path: Path) -> None:
+    hospital(tmp_path, 1, slices=20)
+    told = refusal(of_files(tmp_path))
+    assert all(word in told for word in ("one patient (p0)", 'use = "train"', "--split slices"))
+    assert settled(of_files(tmp_path, use="test")).test_patients == 1
+    config = settled(of_files(tmp_path), split="slices")
+    assert config.split == "slices"
+    assert config == settled(of_files(tmp_path, split="slices"))
+    site = built(config)
+    assert [site.slices(split) for split in ("train", "val", "test")] == [14, 3, 3]
+    assert any("one patient, divided by slices" in note for note in site.notes)
+    whole = Site(settled(of_files(tmp_path, use="train")), FileSource(of_files(tmp_path, use="train"), MATRIX), 0)
+    expected = whole.fetch(np.arange(20))
+    parts = [torch.cat([b.truth for b in site.eval_batches(split, 4)]) for split in ("train", "val", "test")]
+    assert torch.equal(torch.cat(parts), torch.cat([b.truth for b in whole.eval_batches("train", 4)]))
+    assert len(expected) == 20
+    write_kspace(tmp_path / "q.h5")
+    assert "2 patients" in refusal(of_files(tmp_path, split="slices"))
+    two = settled(of_files(tmp_path), split="slices")  # the run's setting is for those with one patient
+    assert (two.split, two.train_patients, two.val_patients, two.test_patients) == ("patients", 1, 0, 1)
+
+
+# ---- which files --------------------------------------------------------------------------------------------
+
+
+def test_contrasts(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"IXI00{number}-HH-1-T1.nii.gz")
+        if number:
+            write_image(tmp_path / f"IXI00{number}-HH-1-T2.nii.gz")
+    assert "several contrasts, T1 (3), T2 (2)" in refusal(of_files(tmp_path))
+    assert "no contrast FLAIR; there is T1 (3), T2 (2)" in refusal(of_files(tmp_path), contrast="FLAIR")
+    config = settled(of_files(tmp_path), contrast="t1")
+    assert (config.contrast, config.train_patients) == ("T1", 1)
+    assert settled(of_files(tmp_path, contrast="T2"), contrast="T1").test_patients == 1
+
+
+def test_one_reader_may_be_asked_for(tmp_path: Path) -> None:
+    hospital(tmp_path, 3)
+    write_image(tmp_path / "q_T1.nii.gz")
+    assert settled(of_files(tmp_path, source="fastmri")).train_patients == 1
+    assert "contrasts" in refusal(of_files(tmp_path))
+    assert "reader dicom" in refusal(of_files(tmp_path, source="dicom"))
+
+
+def test_what_cannot_be_used_is_refused_or_counted(tmp_path: Path) -> None:
+    hospital(tmp_path, 5)
+    (tmp_path / "broken.h5").write_bytes(b"nothing")
+    with h5py.File(tmp_path / "p4.h5", "a") as file:
+        file["kspace"][:, :, ::2] = 0
+    told = refusal(of_files(tmp_path))
+    assert "broken.h5: " in told
+    assert "--skip-bad" in told
+    config = settled(of_files(tmp_path), skip_bad=True)
+    assert config.counts == {"train": 2, "val": 1, "test": 1}
+    (note,) = built(config, skip_bad=True).notes
+    assert note.startswith("2 files were skipped as bad, the first broken.h5: ")
+    (tmp_path / "broken.h5").unlink()
+    told = refusal(of_files(tmp_path))
+    assert "p4.h5: undersampled k-space without a reference" in told
+
+
+def test_samples_that_cannot_be_used_are_refused_or_counted(tmp_path: Path) -> None:
+    hospital(tmp_path, 6)
+    with h5py.File(tmp_path / "p1.h5", "a") as file:
+        file["kspace"][1, 3, 3] = np.nan
+    with h5py.File(tmp_path / "p2.h5", "a") as file:
+        file["kspace"][5] = 0
+    config = settled(of_files(tmp_path, use="train"))
+    assert config.train_patients == 6
+    with pytest.raises(ValueError, match=r"^site 'a': .*p\d\.h5: slice \d ") as caught:
+        built(config)
+    assert "\n" not in str(caught.value)
+    site = built(config, skip_bad=True)
+    assert site.slices("train") == 4 * 6 + 5
+    assert "2 files were skipped as bad" in site.notes[0]
+
+
+def test_a_run_goes_on_with_the_same_files_alone(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path)))
+    assert settled(config) == config
+    built(config)
+    write_kspace(tmp_path / "p6.h5")
+    with pytest.raises(ValueError, match=r"site 'a': the files in .* are not those"):
+        built(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"tr": 600.0}, "tr is 600.0; take no such setting"),
+        ({"snr": 3.0}, "snr"),
+        ({"slices": 4}, "slices is 4"),
+        ({"path": ""}, "path is ''"),
+        ({"use": "both "}, "use is 'both '"),
+        ({"split": "volumes"}, "split is 'volumes'"),
+        ({"split": "slices", "use": "test"}, "split is 'slices'"),
+        ({"use": "test", "train_patients": 3}, "train_patients is 3; take 0"),
+        ({"use": "train", "test_patients": 3}, "test_patients is 3; take 0"),
+        ({"coils": 0}, "coils is 0"),
+        ({"virtual_coils": -2}, "virtual_coils is -2"),
+        ({"source": "atlas"}, "path is '/x'; take ''"),
+        ({"source": "Discs", "path": "", "contrast": "T1"}, "contrast is 'T1'"),
+    ],
+)
+def test_a_site_of_files_refuses_what_means_nothing(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match="site 'a': ") as caught:
+        SiteConfig(**{"name": "a", "source": "files", "path": "/x", **settings})
+    assert named in str(caught.value)
+
+
+# ---- k-space ------------------------------------------------------------------------------------------------
+
+
+def test_images_become_kspace_that_gives_them_back(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"p{number}.nii.gz")
+    config = settled(of_files(tmp_path, coils=3))
+    site = built(config)
+    assert site.size == (3, MATRIX, MATRIX)
+    assert any("Shimron" in note for note in site.notes)
+    truth = torch.cat([batch.truth for batch in site.eval_batches("test", 4)]).numpy()
+    (patient,) = select(config, skip_bad=False).splits["test"]
+    stored = image(f"{patient}.nii.gz")
+    flipped = [stored[:, ::y, ::x] for y in (1, -1) for x in (1, -1)]  # orientation is the reader's
+    assert min(float(np.abs(truth - each).max()) for each in flipped) < 1e-4 * stored.max()
+
+
+def test_measured_kspace_is_what_it_was(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path, 3, coils=2)))
+    source = FileSource(config, MATRIX)
+    for patient in source.patients():
+        with h5py.File(tmp_path / f"{patient}.h5") as file:
+            assert np.array_equal(source.kspace(patient), file["kspace"][()])
+    assert source.notes == []
+    assert isinstance(source, SliceSource)
+
+
+def test_coils_of_its_own_are_not_ignored_in_silence(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path, 3), coils=2))
+    with pytest.raises(ValueError, match="coils is 2, and k-space has its own"):
+        FileSource(config, MATRIX)
+
+
+def test_matrices_and_coils_may_differ_if_they_are_brought_to_one(tmp_path: Path) -> None:
+    for number, (rows, coils) in enumerate([(24, 2), (30, 3), (20, 2), (48, 4)]):
+        write_kspace(tmp_path / f"p{number}.h5", rows=rows, coils=coils)
+    with pytest.raises(ValueError, match="slices of different sizes"):
+        built(settled(of_files(tmp_path)))
+    assert built(settled(of_files(tmp_path, virtual_coils=2))).size == (2, MATRIX, MATRIX)
+
+
+# ---- memory -------------------------------------------------------------------------------------------------
+
+
+def mixed(folder: Path) -> SiteConfig:
+    """Kinds of files that can and cannot be read by slice: several recordings of one patient, other sizes, an image."""
+    hospital(folder, 3, slices=5, coils=2)
+    write_kspace(folder / "p3.h5", slices=7, rows=40, columns=36, coils=2)
+    write_kspace(folder / "p4.h5", slices=1, coils=3)
+    write_kspace(folder / "sub-1_ses-1.h5", slices=3, coils=2)
+    write_kspace(folder / "sub-1_ses-2.h5", slices=4, coils=2)
+    write_image(folder / "q.nii.gz", slices=5)
+    return settled(of_files(folder, virtual_coils=2))
+
+
+@pytest.mark.parametrize("memory", [0.0, 6e4, 1e9])
+def test_the_same_bits_in_memory_and_on_disk(tmp_path: Path, memory: float) -> None:
+    config = mixed(tmp_path)
+    kept, streamed = built(config), built(config, memory)
+    assert not kept.streams
+    assert streamed.streams == (memory < 1e9)
+    asked: SiteLike = streamed
+    assert asked.notes == kept.notes
+    for a, b in zip(kept.train_batches(1, 0, 4), streamed.train_batches(1, 0, 4), strict=True):
+        assert a.kspace is not None
+        assert b.kspace is not None
+        assert torch.equal(a.kspace, b.kspace)
+        assert torch.equal(a.input, b.input)
+        assert torch.equal(a.volume, b.volume)
+    for split in ("train", "val", "test"):
+        for a, b in zip(kept.eval_batches(split, 3), streamed.eval_batches(split, 3), strict=True):
+            assert torch.equal(a.truth, b.truth)
+            assert torch.equal(a.input, b.input)
+
+
+def test_fused_shards_are_the_same_in_memory_and_on_disk(tmp_path: Path) -> None:
+    configs = [settled(of_files(hospital(tmp_path / name, 4), name=name)) for name in "ab"]
+    kept = FusedSite("fused", [built(config) for config in configs])
+    streamed = FusedSite("fused", [built(configs[0], 0.0), built(configs[1])])
+    for a, b in zip(kept.train_batches(2, 0, 5), streamed.train_batches(2, 0, 5), strict=True):
+        assert torch.equal(a.input, b.input)
+        assert torch.equal(a.target, b.target)
+
+
+def test_a_file_that_disappears_is_named(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path)))
+    site = built(config, memory=0.0)
+    patient = select(config, skip_bad=False).splits["train"][0]
+    (tmp_path / f"{patient}.h5").rename(tmp_path / "gone")
+    with pytest.raises(
+        TrainingStopped, match=rf"site 'a': .*{patient}\.h5: .*restore it, then run.py resume"
+    ) as caught:
+        list(site.train_batches(1, 0, 4))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "gone").rename(tmp_path / f"{patient}.h5")
+    assert len(list(site.train_batches(1, 0, 4))) == 6
+
+
+def test_reading_ahead_stops_when_nobody_asks() -> None:
+    before = threading.active_count()
+    done: list[int] = []
+
+    def work(item: int) -> int:
+        done.append(item)
+        return item
+
+    for item in ahead(work, range(100)):
+        if item == 2:
+            break
+    assert 3 <= len(done) < 10
+    assert list(ahead(abs, [-1, -2, -3])) == [1, 2, 3]
+    assert list(ahead(abs, [])) == []
+    assert threading.active_count() == before
+
+
+# ---- in a federation ----------------------------------------------------------------------------------------
+
+
+def test_a_workshop_reads_files_once_for_all_seeds(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path)))
+    workshop = Workshop(None)
+    first, second = (workshop.site(BuildSite(config, MATRIX, seed, None, OfFiles()), "cpu") for seed in (0, 1))
+    assert first._shards is second._shards
+    assert (first.seed, second.seed) == (0, 1)
+    one, other = (torch.cat([b.mask for b in s.train_batches(1, 0, 8) if b.mask is not None]) for s in (first, second))
+    assert not torch.equal(one, other)
+    fresh = torch.cat([b.mask for b in built(config, seed=1).train_batches(1, 0, 8) if b.mask is not None])
+    assert torch.equal(other, fresh)
+
+
+def test_fewer_slices_than_a_batch_are_refused(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path, 3, slices=4)))
+    with pytest.raises(ValueError, match=r"site 'a' has 4 training slices in .*, fewer than a batch of 5"):
+        Workshop(None).site(BuildSite(config, MATRIX, 0, None, OfFiles(batch_size=5)), "cpu")
+
+
+def test_each_sub_folder_is_an_institution(tmp_path: Path) -> None:
+    for name in ("St. Mary's", "b", ".hidden"):
+        hospital(tmp_path / name, 3)
+    (tmp_path / "README.txt").write_text("no data")
+    sites = folders(str(tmp_path), skip_bad=False).sites
+    assert [site.name for site in sites] == ["St._Mary_s", "b"]
+    (tmp_path / "c").mkdir()
+    assert len(folders(str(tmp_path), skip_bad=False).sites) == 3
+    assert len(folders(str(tmp_path), skip_bad=True).sites) == 2
+
+
+def test_a_layout_is_one_institution(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_kspace(tmp_path / "hospital" / split / f"{split}.h5")
+    (site,) = folders(str(tmp_path / "hospital"), skip_bad=False).sites
+    assert (site.name, site.path) == ("hospital", str(tmp_path / "hospital"))
+
+
+def test_resolve_states_everything(tmp_path: Path) -> None:
+    for name in "abc":
+        hospital(tmp_path / name, 4)
+    config = resolve(RunConfig(data=str(tmp_path), out="x", algorithm=FlMr(), only_test="c"))
+    assert (config.sites, config.target, config.scenario) == (3, "b", tmp_path.name)
+    assert config.training == ("a", "b")
+    assert [site.counts for site in config.institutions] == [
+        {"train": 2, "val": 1, "test": 1},
+        {"train": 2, "val": 1, "test": 1},
+        {"train": 0, "val": 0, "test": 4},
+    ]
+    assert resolve(config) == config
+    with pytest.raises(ValueError, match="'c' has none"):
+        resolve(RunConfig(data=str(tmp_path), out="x", algorithm=FlMrcm(), only_test="c", target="c"))
+    with pytest.raises(ValueError, match="train_sites: 'c' has no patients to train on"):
+        resolve(RunConfig(data=str(tmp_path), out="x", algorithm=FlMr(), only_test="c", train_sites="c"))
+    with pytest.raises(ValueError, match="'d' is no site of files"):
+        resolve(RunConfig(data=str(tmp_path), out="x", only_test="d"))
+    with pytest.raises(ValueError, match="holds 3 institutions, and sites is 4"):
+        resolve(RunConfig(data=str(tmp_path), out="x", sites=4))
+    with pytest.raises(ValueError, match="no institution is of files"):
+        resolve(RunConfig(out="x", split="slices"))
