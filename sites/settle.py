@@ -41,7 +41,7 @@ def settle(config: RunConfig, sites: Sequence[SiteConfig]) -> tuple[SiteConfig, 
     """
     if not any(site.of_files for site in sites):
         for name in ("contrast", "split", "only_train", "only_test"):
-            if getattr(config, name) != RunConfig.__dataclass_fields__[name].default:
+            if getattr(config, name) != type(config).__dataclass_fields__[name].default:
                 raise ValueError(f"{name} is {getattr(config, name)!r}, and no institution is of files; leave it out")
     uses: dict[str, Use] = dict.fromkeys(names(config.only_train), "train")
     uses |= dict.fromkeys(names(config.only_test), "test")
