@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -123,19 +124,28 @@ def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert dict(os.environ) == environment
 
 
-def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_where_nothing_answers() -> None:
+    """Said at once: Ray itself would go on trying for minutes."""
+    with pytest.raises(ConnectionError, match=r"ray_address 127\.0\.0\.1:1: nothing answers"), cluster("127.0.0.1:1"):
+        raise AssertionError("it did not start")
+
+
+def test_an_address_where_something_else_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's own error comes through, and no directory is made for somebody else's cluster."""
     import ray
 
-    def refuse(**options: Any) -> None:
-        assert options["address"] == "127.0.0.1:1"
-        raise ConnectionError("nobody there")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
 
-    earlier = directories()
-    monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(ConnectionError, match="nobody there"), cluster("127.0.0.1:1"):
-        raise AssertionError("it did not start")
-    assert directories() == earlier
+        def refuse(**options: Any) -> None:
+            assert options["address"] == address
+            raise ConnectionError("nobody there")
+
+        earlier = directories()
+        monkeypatch.setattr(ray, "init", refuse)
+        with pytest.raises(ConnectionError, match="nobody there"), cluster(address):
+            raise AssertionError("it did not start")
+        assert directories() == earlier
 
 
 def test_sweep_removes_what_the_dead_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

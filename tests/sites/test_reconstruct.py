@@ -167,7 +167,7 @@ def test_weights_that_a_site_keeps(tmp_path: Path) -> None:
         def is_shared(self, model: Model, name: str) -> bool:  # noqa: ARG002
             return not name.startswith("up_conv.1.1")
 
-    run = config(algorithm=Keeps())
+    run = config(algorithm=Keeps(), target_trains=False)
     folder = run_directory(tmp_path / "run", config())
     work = workspace(run)
     summary = json.loads((folder / "summary.json").read_text())
@@ -176,6 +176,8 @@ def test_weights_that_a_site_keeps(tmp_path: Path) -> None:
     file = npy(tmp_path / "a.npy", noise(2, 16, 16))
     mean = applied(folder, file, run)
     assert "berta has none of its own" in mean.own
+    with pytest.raises(ValueError, match=r"berta\.safetensors is missing, the weights that berta keeps for itself"):
+        applied(folder, file, config(algorithm=Keeps()))
     (folder / "personal").mkdir()
     own = {n: w * 0 for n, w in named(work).items() if n.startswith("up_conv.1.1")}
     save_file(own, folder / "personal/berta.safetensors")
