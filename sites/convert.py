@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.checkpoint import atomically
 from sites.inspection import problem, size
-from sites.prepare import UNDERSAMPLED, Item, Plan, PrepareConfig
+from sites.prepare import Item, Plan, PrepareConfig
 from sites.prepared import Converted, Outcome, Unreadable, finished, hashes, taken, write_manifest
 from sites.sources.base import KSpace
 from sites.sources.recordings import Image, Problem, Recording
@@ -67,32 +67,24 @@ def convert(plan: Plan, skip_bad: bool = False, advance: Advance = lambda *_: No
     return outcome
 
 
-def _samples(recording: Recording, skip_bad: bool) -> tuple[KSpace | Image, int]:
-    """The slices with a signal, and how many have none. Raises Unreadable; for these too, unless skip_bad."""
+def _samples(recording: Recording, skip_bad: bool) -> tuple[KSpace | Image, int, bool]:
+    """The slices with a signal, how many have none, and whether k-space lacks phase. Raises Unreadable."""
     from sites.sources.find import read
-    from sites.sources.measured import is_complete
-    from sites.sources.measured import samples as measured
+    from sites.sources.measured import checked
 
     try:
         samples = read(recording)
+        filled, zero_phase = checked(recording, samples, skip_bad)
     except (ValueError, OSError) as error:
         told = problem(recording.paths[0], error)
         raise Unreadable(f"{told.path}: {told.reason}") from error
-    if recording.kind == "kspace" and not is_complete(measured(cast(KSpace, samples))):
-        raise Unreadable(f"{recording.paths[0]}: {UNDERSAMPLED}")
-    filled = samples.reshape(len(samples), -1).any(axis=1)
-    if filled.all():
-        return samples, 0
-    first = int(np.argmin(filled))
-    if not (skip_bad and filled.any()):
-        raise Unreadable(f"{recording.paths[0]}: slice {first} (from 0) is zero throughout; --skip-bad leaves it out")
-    return samples[filled], int((~filled).sum())
+    return samples if filled.all() else samples[filled], int((~filled).sum()), zero_phase
 
 
 def _convert(plan: Plan, item: Item, skip_bad: bool, first: bool) -> Converted:
     """first: the manifest is to be written before."""
     sources = hashes(plan, item)
-    samples, empty = _samples(item.recording, skip_bad)
+    samples, empty, zero_phase = _samples(item.recording, skip_bad)
     kspace = transformed(samples, item, plan.config)
     if hashes(plan, item) != sources:
         raise Unreadable(f"{item.recording.paths[0]}: it changed while it was read; start again when it is at rest")
@@ -103,7 +95,7 @@ def _convert(plan: Plan, item: Item, skip_bad: bool, first: bool) -> Converted:
         contrast=item.recording.contrast,
         split=item.split,
         shape=kspace.shape,
-        synthesised=item.recording.kind == "image" or item.recording.synthesised,
+        synthesised=item.recording.kind == "image" or item.recording.synthesised or zero_phase,
         empty=empty,
         sources=sources,
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sites.sources.base import KSpace
 from sites.sources.checks import as_kspace, check_kspace, check_size, naming, one_line, reason
-from sites.sources.measured import is_complete
+from sites.sources.measured import seems_complete
 from sites.sources.names import contrast_of_path, patients_of, split_of
 from sites.sources.recordings import Found, Problem, Recording
 
@@ -64,7 +64,7 @@ def _recording(path: Path, root: Path, patient: str) -> Recording:
         shape=shape,
         kind="kspace",
         split=split_of(path, root),
-        complete=is_complete(np.asarray(slices[shape[0] // 2, :1] != 0)),
+        complete=seems_complete(*shape[:2], lambda index, coil: np.asarray(slices[index, coil])),
         notes=_notes(path, array.ndim),
     )
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sites.sources.base import KSpace
 from sites.sources.checks import as_kspace, as_magnitude, check_kspace, naming, one_line
 from sites.sources.hdf5 import SUFFIXES, Header, acquisitions, elements, header, number, opened, text
-from sites.sources.measured import is_complete
+from sites.sources.measured import seems_complete
 from sites.sources.names import contrast_of, contrast_of_path, patients_of, safe, split_of
 from sites.sources.recordings import Found, Image, Kind, Problem, Recording
 
@@ -80,7 +80,7 @@ def _recording(file: Any, path: Path, root: Path, patient: str) -> Recording:
         shape=shape,
         kind=kind,
         split=split_of(path, root),
-        complete=kind == "image" or _complete(dataset),
+        complete=kind == "image" or _complete(dataset, shape),
         field_strength=strength,
         scanner=attributes.get("scanner") or told.scanner,
         synthesised=bool(np.any(file.attrs.get("synthesised", False))),
@@ -98,14 +98,10 @@ def _dataset(file: Any) -> tuple[str, Any]:
     raise ValueError(f"there is no dataset kspace (it holds {held}); name it so, as fastMRI does")
 
 
-def _complete(dataset: Any) -> bool:
-    """Judged by one coil of three slices: all of them would have to be read for more."""
-    slices = len(dataset) if dataset.ndim > 2 else 1
-    some = sorted({slices // 4, slices // 2, 3 * slices // 4})
-    if dataset.ndim == 2:
-        return is_complete(np.asarray(dataset[()] != 0)[np.newaxis])
-    parts = [dataset[index, 0] if dataset.ndim == 4 else dataset[index] for index in some]
-    return is_complete(np.stack(parts) != 0)
+def _complete(dataset: Any, shape: tuple[int, int, int, int]) -> bool:
+    """Only the slices and coils that are looked at are read."""
+    outer = dataset.ndim - 2
+    return seems_complete(*shape[:2], lambda *index: np.asarray(dataset[index[:outer]]))
 
 
 def _image_shape(dataset: Any) -> tuple[int, int, int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from sites.config import SiteConfig
 from sites.sources.base import KSpace, Rows
 from sites.sources.forward import synthesise
-from sites.sources.measured import synthesised
+from sites.sources.measured import ZERO_PHASE, checked
 from sites.sources.recordings import Problem, Recording
 from sites.sources.resample import field_of_view, mix, mixing, resample
 from sites.sources.select import SPLITS, select, shares
@@ -22,7 +22,6 @@ SYNTHESISED = (
     "k-space was synthesised from images, which makes results too good: Shimron et al., PNAS 2022, arXiv 2109.08237"
 )
 BY_SLICES = "one patient, divided by slices: those tested are neighbours of those trained on, so scores are too good"
-NO_SIGNAL = "of k-space is zero throughout; take it out of the file, or --skip-bad"
 EMPTY = "slices of k-space that are zero throughout were left out"
 CHANGED = "are not those that the run divided when it began; restore them, or start anew with another --out"
 
@@ -131,11 +130,7 @@ class FileSource:
         from sites.sources.find import read
 
         config, samples = self.config, read(recording)
-        filled = samples.reshape(len(samples), -1).any(axis=1)
-        if not filled.all() and recording.kind == "kspace" and not self._skip_bad:
-            raise ValueError(f"{recording.paths[0]}: slice {int(np.argmin(filled))} (from 0) {NO_SIGNAL}")
-        if not filled.any():
-            raise ValueError(f"{recording.paths[0]}: there is no signal in any slice; give another file")
+        filled, zero_phase = checked(recording, samples, self._skip_bad)
         if not filled.all() and recording.kind == "kspace":
             self._problems[recording.paths[0]] = Problem(path=recording.paths[0], reason=EMPTY)
         samples = samples if filled.all() else samples[filled]
@@ -145,8 +140,8 @@ class FileSource:
             self._told.add(SYNTHESISED)
         else:
             kspace = samples.astype(np.complex64, copy=False)
-            if recording.synthesised or synthesised(kspace):
-                self._told.add(SYNTHESISED)
+            if recording.synthesised or zero_phase:
+                self._told.add(SYNTHESISED if recording.synthesised else ZERO_PHASE)
         weights = mixing(kspace, config.virtual_coils) if config.virtual_coils else None
         part = Part(recording, np.flatnonzero(filled), field_of_view(kspace), weights)
         return part, self._finished(kspace, part)

@@ -5,16 +5,49 @@ What was not measured is exactly zero. Legend: S slices, C coils, H rows, W colu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 import numpy.typing as npt
 
 from sites.sources.base import KSpace
+from sites.sources.recordings import Image, Recording
 
 Measured = npt.NDArray[np.bool_]
 
 STRAY = 0.01  # at most this part of what was measured is 0 by chance
 UNEVEN = 1 / 16  # of a side: by how much the zeros around padded k-space may differ left and right
 HERMITIAN = 1e-2  # of its norm: what an image that a scanner measured has at least of phase and noise
+
+
+UNDERSAMPLED = "undersampled k-space without a reference cannot be trained or scored on; `run.py reconstruct` takes it"
+NO_SIGNAL = "of k-space is zero throughout; take it out of the file, or --skip-bad leaves it out"
+ZERO_PHASE = (
+    "k-space has no phase, as that of magnitude images, which makes results too good: "
+    "Shimron et al., PNAS 2022, arXiv 2109.08237"
+)
+
+
+def checked(recording: Recording, read: KSpace | Image, skip_bad: bool) -> tuple[Measured, bool]:
+    """What was read of a recording, before it is trained on: which slices have a signal [S], and whether its k-space
+    lacks the phase of a measurement (see `synthesised`).
+
+    skip_bad: slices without a signal may be there. Raises ValueError, in one line that names the file, if k-space is
+    undersampled, or a slice has no signal; all of them never may.
+    """
+    path = recording.paths[0]
+    filled: Measured = np.asarray(read.reshape(len(read), -1).any(axis=1))
+    if not filled.any():
+        raise ValueError(f"{path}: there is no signal in any slice; give another file")
+    if recording.kind == "image":
+        return filled, False
+    kspace = cast(KSpace, read)
+    if not is_complete(samples(kspace)):
+        raise ValueError(f"{path}: {UNDERSAMPLED}")
+    if not filled.all() and not skip_bad:
+        raise ValueError(f"{path}: slice {int(np.argmin(filled))} (from 0) {NO_SIGNAL}")
+    return filled, synthesised(kspace)
 
 
 def samples(kspace: KSpace) -> Measured:
@@ -58,6 +91,21 @@ def is_complete(samples: Measured) -> bool:
         return True
     found = pattern(samples)
     return bool(found.all()) or padded(found)
+
+
+def seems_complete(slices: int, coils: int, read: Callable[[int, int], npt.NDArray[Any]]) -> bool:
+    """`is_complete`, judged by three slices with a signal, of each the first coil that has one.
+
+    read: slice, coil -> [H, W]. All samples are judged when they are read (see `checked`).
+    """
+    thirds = dict.fromkeys((slices // 4, slices // 2, 3 * slices // 4))
+    found: list[Measured] = []
+    for index in dict.fromkeys((*thirds, *range(slices))):
+        coil = next(filter(np.any, (read(index, coil) != 0 for coil in range(coils))), None)
+        found += [] if coil is None else [coil]
+        if len(found) == len(thirds):
+            break
+    return not found or is_complete(np.stack(found))
 
 
 def synthesised(kspace: KSpace) -> bool:

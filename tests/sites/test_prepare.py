@@ -279,7 +279,7 @@ def test_slices_without_signal(src: Path) -> None:
     kspace = made.kspace(4)
     kspace[[0, 3]] = 0
     made.fastmri(src / "ixi/holes.h5", {"acquisition": "T1"}, kspace=kspace)
-    with pytest.raises(ValueError, match=r"holes\.h5: slice 0 \(from 0\) is zero throughout; --skip-bad"):
+    with pytest.raises(ValueError, match=r"holes\.h5: slice 0 \(from 0\) of k-space is zero throughout; .*--skip-bad"):
         prepare(src)
     for _ in range(2):  # the second finds the files there
         outcome = prepare(src, skip_bad=True)
@@ -289,6 +289,23 @@ def test_slices_without_signal(src: Path) -> None:
     assert (file.shape[0], file.empty, file.before) == (2, 2, True)
     with h5py.File(src.parent / "dst" / file.file) as stored:
         np.testing.assert_array_equal(stored["kspace"][()], kspace[1:3])
+
+
+def test_kspace_that_was_never_measured_is_marked(src: Path) -> None:
+    hermitian = made.fft2c(made.head(3)).astype(np.complex64)[:, None]
+    made.fastmri(src / "ixi/real.h5", {"acquisition": "T1"}, kspace=hermitian)
+    (file,) = (each for each in prepare(src).files if each.patient == "real")
+    assert file.synthesised
+    with h5py.File(src.parent / "dst" / file.file) as stored:
+        assert stored.attrs["synthesised"]
+
+
+def test_undersampling_in_a_later_slice_is_refused(src: Path) -> None:
+    kspace = made.kspace(9)
+    kspace[8, :, :, ::3] = 0
+    made.fastmri(src / "ixi/late.h5", {"acquisition": "T1"}, kspace=kspace)
+    with pytest.raises(ValueError, match=r"late\.h5: undersampled k-space"):
+        prepare(src)
 
 
 def test_nothing_to_convert(src: Path, tmp_path: Path) -> None:
