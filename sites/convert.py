@@ -121,7 +121,7 @@ def transformed(samples: KSpace | Image, item: Item, config: PrepareConfig) -> K
     else:
         kspace = cast(KSpace, samples)
         kspace = compress(kspace, config.virtual_coils) if config.virtual_coils else kspace
-    return resample(kspace, config.matrix, field_of_view(kspace)) if config.matrix else kspace
+    return resample(kspace, config.matrix, field_of_view(kspace, item.recording.readout)) if config.matrix else kspace
 
 
 def _write_hdf5(path: Path, kspace: KSpace, made: Converted, recording: Recording, config: PrepareConfig) -> None:
@@ -148,6 +148,8 @@ def _write_hdf5(path: Path, kspace: KSpace, made: Converted, recording: Recordin
         file.attrs["source_kind"] = recording.kind
         if recording.field_strength is not None:
             file.attrs["field_strength"] = recording.field_strength
+        if recording.readout and not config.matrix:
+            file.attrs["readout"] = recording.readout
         if recording.scanner:
             file.attrs["scanner"] = recording.scanner
 

@@ -143,7 +143,7 @@ class FileSource:
             if recording.synthesised or zero_phase:
                 self._told.add(SYNTHESISED if recording.synthesised else ZERO_PHASE)
         weights = mixing(kspace, config.virtual_coils) if config.virtual_coils else None
-        part = Part(recording, np.flatnonzero(filled), field_of_view(kspace), weights)
+        part = Part(recording, np.flatnonzero(filled), field_of_view(kspace, recording.readout), weights)
         return part, self._finished(kspace, part)
 
     def _finished(self, kspace: KSpace, part: Part) -> KSpace:

@@ -35,6 +35,7 @@ class Recording:
     complete: whether k-space is fully sampled, so that it can be trained on, to judge by some slices; images are
     field_strength: tesla; scanner: what the header says of it; None and empty: nothing
     notes: what the user should know of how it is read, a line each
+    readout: of k-space's rows as many as the field of view has, in the middle of the image, by the header; 0: unknown
     synthesised: whether this k-space was once made from an image (prepared files say so in an attribute of that name)
     """
 
@@ -49,6 +50,7 @@ class Recording:
     field_strength: float | None = None
     scanner: str = ""
     notes: tuple[str, ...] = ()
+    readout: int = 0
     synthesised: bool = False
 
 

@@ -5,6 +5,8 @@ Legend: S slices, C coils, H rows, W columns, V virtual coils, N = max(H, W), M 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sites.sources.base import KSpace
@@ -12,7 +14,9 @@ from sites.sources.base import KSpace
 OVERSAMPLED = 1.5
 """From this ratio of sides on the longer may be a readout's, oversampled, with air at its ends;"""
 AIR = 0.02
-"""it is, if what lies beyond the shorter side holds at most so much of the image's energy."""
+"""it is, if what lies beyond the shorter side holds at most so much of the image's energy, noise apart."""
+EDGE = 8
+"""One of so many rows at either end of k-space has hardly more than noise."""
 CALIBRATION = 24
 """Central rows and columns that the coils' correlations are taken from."""
 
@@ -33,21 +37,36 @@ def resample(kspace: KSpace, matrix: int, side: int = 0) -> KSpace:
     return scaled
 
 
-def field_of_view(kspace: KSpace) -> int:
+def field_of_view(kspace: KSpace, readout: int = 0) -> int:
     """The square, in pixels, that an image of this k-space [S, C, H, W] is brought to: its longer side.
 
-    Its shorter side where the longer is a readout that was oversampled, as fastMRI's are.
+    readout: rows without oversampling, as `Recording` has them; 0: unknown. Then it is the shorter side where the
+    longer seems to be a readout that was oversampled, as fastMRI's are.
     """
+    if readout:
+        return max(readout, int(kspace.shape[-1]))
     rows, columns = int(kspace.shape[-2]), int(kspace.shape[-1])
     longer, side, short = (-2, rows, columns) if rows > columns else (-1, columns, rows)
     if side < OVERSAMPLED * short:
         return side
-    total = kept = 0.0
+    total = kept = noise = 0.0
     for part in kspace:  # a slice at a time: an image of them all would double the memory
         image = _along(part, longer)
         total += float(np.square(np.abs(image)).sum())
         kept += float(np.square(np.abs(_centred(image, short, longer))).sum())
-    return short if total - kept <= AIR * total else side
+        noise += image.size * _noise(part, longer)
+    return short if total - kept - (1 - short / side) * noise <= AIR * max(total - noise, 0.0) else side
+
+
+def _noise(part: KSpace, axis: int) -> float:
+    """Its energy in a pixel of the image, by the median of the outermost rows that were measured. part: [C, H, W]."""
+    rows = np.flatnonzero(part.any(axis=(0, -3 - axis)))
+    if not len(rows):
+        return 0.0
+    edge = max(1, len(rows) // EDGE)
+    energy = np.square(np.abs(np.take(part, [*rows[:edge], *rows[-edge:]], axis=axis)))
+    share = np.count_nonzero(part) / part.size
+    return share * float(np.median(energy[energy > 0])) / math.log(2)  # of complex noise: energy is exponential
 
 
 def _refielded(kspace: KSpace, side: int, axis: int) -> KSpace:
