@@ -20,6 +20,7 @@ from sites.institutions import survey
 from sites.sources.base import KSpace
 from sites.sources.measured import synthesised
 from sites.sources.recordings import Image, Kind, Problem, Recording
+from sites.sources.select import split_problems
 
 BINS = 48
 BRIGHTEST = 99.9  # percentile that a histogram ends at: what is above are vessels and artefacts
@@ -152,22 +153,6 @@ def inspect(planned: Plan, advance: Advance = lambda *_: None) -> Inspection:
             if good:
                 groups.append(_group(name, good, looks, slices))
     return Inspection(path=planned.path, groups=tuple(groups), problems=tuple(problems), looked_at=looked_at)
-
-
-def split_problems(recordings: Iterable[Recording]) -> list[Problem]:
-    """The patients of an institution whose files lie in more than one of train, val and test."""
-    splits: dict[str, dict[Split, Path]] = {}
-    for recording in recordings:
-        if recording.split is not None:
-            splits.setdefault(recording.patient, {}).setdefault(recording.split, recording.paths[0])
-    return [
-        Problem(
-            path=list(where.values())[1],
-            reason=f"patient {patient} is in {' and in '.join(where)}; keep a patient in one split",
-        )
-        for patient, where in splits.items()
-        if len(where) > 1
-    ]
 
 
 def problem(path: Path, error: ValueError | OSError) -> Problem:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sites.sources.names import CONTRASTS, split_of
+from sites.sources.names import CONTRASTS, safe, split_of
 from sites.sources.recordings import Found, Problem, Recording
 
 PAPERS = {".md", ".txt", ".pdf", ".csv", ".tsv", ".xls", ".xlsx", ".json", ".toml", ".xml", ".html", ".log", ".sh"}
@@ -29,22 +30,22 @@ def survey(root: Path, only: str = "") -> tuple[dict[str, list[Recording]], list
 def _parts(root: Path, only: str) -> Iterator[tuple[str, Found]]:
     from sites.sources.find import find
 
-    name = only or _name(root)
-    folders = _institutions(root)
+    name = only or institution_name(root)
+    folders = sub_folders(root)
     if only or not folders:
         yield name, find(root)
         return
     for folder in folders:
         recordings, problems = find(folder)
-        yield folder.name, (recordings, [each for each in problems if recordings or each.path != folder])
-    if any(file.is_file() and _may_be_data(file) for file in root.iterdir()):
+        yield institution_name(folder), (recordings, [each for each in problems if recordings or each.path != folder])
+    if beside_folders(root):
         recordings, problems = find(root)
         beside = [each for each in recordings if each.paths[0].parent == root]
         yield name, (beside, [each for each in problems if each.path.parent == root])
 
 
-def _institutions(root: Path) -> list[Path]:
-    """The sub-folders; none if they are a layout's."""
+def sub_folders(root: Path) -> list[Path]:
+    """Those that are institutions; none if they are a layout's."""
     if not root.is_dir():
         return []
     try:
@@ -61,11 +62,16 @@ def _is_layout(folder: Path) -> bool:
     return contrast or split_of(folder / "any", folder.parent) is not None
 
 
+def beside_folders(root: Path) -> list[Path]:
+    """Files of a folder's own that may be data."""
+    return [file for file in sorted(root.iterdir()) if file.is_file() and _may_be_data(file)]
+
+
 def _may_be_data(file: Path) -> bool:
     return not file.name.startswith(".") and file.suffix.lower() not in PAPERS
 
 
-def _name(root: Path) -> str:
-    """A folder's, or a file's folder's."""
-    folder = root.resolve() if root.is_dir() else root.resolve().parent
-    return folder.name or "data"
+def institution_name(root: Path) -> str:
+    """A folder's, or a file's folder's, as a site may be named."""
+    folder = Path(os.path.abspath(root if root.is_dir() else root.parent))
+    return safe(folder.name).lstrip("-") if folder.name else "data"

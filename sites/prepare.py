@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.streams import rng
 from engine.types import Split
 from engine.validation import require
-from sites.inspection import size, split_problems
+from sites.inspection import size
 from sites.institutions import survey
+from sites.sources.measured import UNDERSAMPLED
 from sites.sources.names import contrast_of, safe
 from sites.sources.recordings import Problem, Recording
+from sites.sources.select import drawn, split_problems
 
 NAMELESS = "unknown"  # the folder of recordings whose contrast nothing tells
 SMALLEST = 8  # matrix
 ROUNDED = 1e-9  # 0.9 + 0.1 is 1
-UNDERSAMPLED = "undersampled k-space without a reference; it is input for `run.py reconstruct` only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def _why(institutions: Mapping[str, Sequence[Recording]], problems: Sequence[Pro
 
 def _items(institution: str, recordings: Sequence[Recording], config: PrepareConfig) -> Iterator[Item]:
     """In order of path. Several volumes of one contrast are PATIENT.h5, PATIENT-2.h5, …"""
-    splits = assign(institution, recordings, config)
+    splits = assign(recordings, config)
     taken: set[Path] = set()
     for recording in recordings:
         split = splits[recording.patient]
@@ -164,21 +164,20 @@ def folder_of(contrast: str) -> str:
     return safe(contrast.replace("*", "star")) if contrast else NAMELESS
 
 
-def assign(institution: str, recordings: Sequence[Recording], config: PrepareConfig) -> dict[str, Split]:
-    """The split of each patient: what the layout says, else drawn from (seed, institution).
+def assign(recordings: Sequence[Recording], config: PrepareConfig) -> dict[str, Split]:
+    """The split of each patient: what the layout says, else drawn from the seed and the patients' names.
 
     A part above 0 is a patient at least, as long as one is left to train on; testing goes before validation. With the
     defaults these are the splits of `sites.sources.select`, which training on SRC itself would have.
     """
     told = {recording.patient: recording.split for recording in recordings if recording.split is not None}
-    drawn = sorted({recording.patient for recording in recordings} - told.keys())
-    order = [drawn[index] for index in rng(config.seed, "split", institution).permutation(len(drawn))]
+    order = drawn({recording.patient for recording in recordings} - told.keys(), config.seed)
     everyone = config.val + config.test > 1 - ROUNDED  # nobody is trained on
-    room = max(0, len(drawn) - (not everyone))
-    test = min(room, _part(config.test, len(drawn)))
-    val = room - test if everyone and config.val else min(room - test, _part(config.val, len(drawn)))
-    test = len(drawn) - val if everyone and config.test else test
-    train = len(drawn) - val - test
+    room = max(0, len(order) - (not everyone))
+    test = min(room, _part(config.test, len(order)))
+    val = room - test if everyone and config.val else min(room - test, _part(config.val, len(order)))
+    test = len(order) - val if everyone and config.test else test
+    train = len(order) - val - test
     splits: dict[str, Split] = dict(told)
     splits |= dict.fromkeys(order[:train], "train")
     splits |= dict.fromkeys(order[train : train + val], "val")

@@ -16,11 +16,12 @@ ENDINGS = (".h5", ".hdf5", ".mrd", ".nii", ".nii.gz", ".dcm", ".npy", ".cfl")
 FORMATS = "fastMRI or ISMRMRD HDF5 (.h5, .hdf5, .mrd), NIfTI (.nii, .nii.gz), DICOM, numpy (.npy) and BART (.cfl)"
 
 
-def find(root: Path) -> Found:
+def find(root: Path, only: str = "") -> Found:
     """The recordings of a file, or of a folder and all below it, and what is wrong with the other files of our formats.
 
     Hidden files are left out, links are followed, but never in circles. A file that no reader knows is passed over in
     silence, unless it was asked for by name or there is nothing else. Sorted by path; opens headers only.
+    only: the name of the one reader that is asked; empty: all are.
     """
     if not root.exists():
         return [], [Problem(path=root, reason="there is no such file or folder")]
@@ -28,7 +29,7 @@ def find(root: Path) -> Found:
     files, special = _regular(files)
     problems += special
     recordings: list[Recording] = []
-    for reader in READERS:
+    for reader in (each for each in READERS if only in ("", each.NAME)):
         found, told = reader.find(files, root if root.is_dir() else root.parent)
         recordings += found
         problems += told

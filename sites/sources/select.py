@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from engine.streams import rng
 from engine.types import Split
 from sites.config import SiteConfig
+from sites.sources.measured import UNDERSAMPLED
+from sites.sources.names import contrast_of, contrast_of_path
 from sites.sources.recordings import Problem, Recording
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 PARTS = (0.7, 0.15, 0.15)  # of the patients, or of the slices of one, by split
 USED: Mapping[str, tuple[Split, ...]] = {"both": SPLITS, "train": ("train", "val"), "test": ("test",)}
-UNDERSAMPLED = "undersampled k-space without a reference cannot be trained or scored on; `run.py reconstruct` takes it"
+BLOCK = 1 << 16  # bytes of a file that its fingerprint is made of, at each of so many places
+PLACES = 8
 
 Patients = dict[Split, tuple[str, ...]]
 
@@ -50,22 +52,25 @@ def select(config: SiteConfig, skip_bad: bool) -> Selection:
     from sites.sources.find import find
 
     root = Path(config.path)
-    recordings, problems = find(root)
+    recordings, problems = find(root, "" if config.source == "files" else config.source)
     try:
-        if config.source != "files":
-            recordings = [each for each in recordings if each.reader == config.source]
-        if problems and not (skip_bad and recordings):
-            raise ValueError(_told(problems))
-        if not recordings:
+        if not recordings and config.source != "files":
             raise ValueError(f"{root} holds nothing that the reader {config.source} takes; see run.py data inspect")
+        if not recordings:
+            raise ValueError(_told(problems))
         contrast = choose_contrast(recordings, config.contrast)
-        recordings = [each for each in recordings if each.contrast == contrast]
-        usable, partial = _usable(config, recordings)
+        problems = [each for each in problems if _may_be(contrast, each.path, root)]
+        if problems and not skip_bad:
+            raise ValueError(_told(problems))
+        everyone = {each.patient for each in recordings if each.complete}
+        usable, partial = _usable(config, [each for each in recordings if each.contrast == contrast])
         if partial and not (skip_bad and usable):
             raise ValueError(_told(partial))
-        _refuse_twice(usable)
+        for twice in split_problems(usable):
+            raise ValueError(f"{twice.path}: {twice.reason}")
+        _check_samples(config, usable)
         by_patient = _by_patient(usable)
-        splits = divide(config, {name: group[0].split for name, group in by_patient.items()})
+        splits = divide(config, {name: group[0].split for name, group in by_patient.items()}, everyone)
     except ValueError as error:
         raise ValueError(f"site {config.name!r}: {error}") from error
     used = {part.removesuffix(f"/{split}") for split, names in splits.items() for part in names}
@@ -85,7 +90,7 @@ def choose_contrast(recordings: Sequence[Recording], asked: str) -> str:
     there = ", ".join(f"{name or 'no contrast named'} ({count[name]})" for name in sorted(count))
     if asked:
         for name in count:
-            if name.lower() == asked.lower():
+            if name.lower() == asked.lower() or name == contrast_of(asked) != "":
                 return name
         raise ValueError(f"there is no contrast {asked}; there is {there}: choose with contrast = … or --contrast")
     if len(count) > 1:
@@ -93,16 +98,16 @@ def choose_contrast(recordings: Sequence[Recording], asked: str) -> str:
     return next(iter(count))
 
 
-def divide(config: SiteConfig, layout: Mapping[str, Split | None]) -> Patients:
-    """Patients by split. layout: what the folders say of each patient.
+def divide(config: SiteConfig, layout: Mapping[str, Split | None], everyone: Iterable[str] = ()) -> Patients:
+    """Patients by split. layout: what the folders say of each patient; everyone: those of other contrasts too.
 
-    In the layout's own splits, or as the counts say, or 70, 15 and 15 % of an order that is drawn from the site's name
-    alone. Of two patients one is trained on, the other tested, and none scored between the rounds. One patient is
-    divided by slices where that is asked for: as PATIENT/train, PATIENT/val and PATIENT/test.
+    In the layout's own splits, or as the counts say, or 70, 15 and 15 % of everyone. The order is drawn from the
+    patients' names alone: the contrasts of one folder, as sites of their own, train on and test the same. Of two
+    patients one is trained on, the other tested, and none scored between the rounds. One patient is divided by slices
+    where that is asked for: as PATIENT/train, PATIENT/val and PATIENT/test.
     Raises ValueError if a split would be empty, or too few patients are there.
     """
-    names = sorted(layout)
-    order = [names[index] for index in rng(0, "split", config.name).permutation(len(names))]
+    order = drawn(layout)
     counts = config.counts
     if config.split == "slices":
         if len(order) > 1:
@@ -111,18 +116,19 @@ def divide(config: SiteConfig, layout: Mapping[str, Split | None]) -> Patients:
     if any(layout.values()):
         return _by_layout(config, layout, order)
     if not any(counts.values()):
-        counts = _automatic(config, order)
+        return _automatic(config, order, drawn({*everyone, *layout}))
     if sum(counts.values()) > len(order):
         raise ValueError(
             f"there are {len(order)} patients, its splits need {sum(counts.values())}; "
             "lower train_patients, val_patients or test_patients"
         )
     _refuse_empty(config, counts, "set")
-    first, splits = 0, Patients()
-    for split, count in counts.items():
-        splits[split] = tuple(order[first : first + count])
-        first += count
-    return splits
+    return _blocks(order, counts)
+
+
+def drawn(names: Iterable[str], seed: int = 0) -> list[str]:
+    """Patients in an order that their names decide: more patients do not change that of two."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
 
 
 def shares(count: int) -> tuple[int, int, int]:
@@ -131,14 +137,27 @@ def shares(count: int) -> tuple[int, int, int]:
     return (count - val - test, val, test) if count >= 3 else (count - 1, 0, 1)
 
 
-def _automatic(config: SiteConfig, order: Sequence[str]) -> dict[Split, int]:
-    """70, 15 and 15 %, or all to the one split there is. Raises ValueError for one patient who is to be in both."""
-    if config.use == "train":
-        return {"train": len(order), "val": 0, "test": 0}
-    if config.use == "test":
-        return {"train": 0, "val": 0, "test": len(order)}
+def _automatic(config: SiteConfig, order: Sequence[str], everyone: Sequence[str]) -> Patients:
+    """70, 15 and 15 %, or all to the one split there is. Raises ValueError for one patient who is to be in both.
+
+    Of everyone, unless nobody of the order would be left to train on or to test.
+    """
+    if config.use != "both":
+        return {split: tuple(order) if split == config.use else () for split in SPLITS}
     _refuse_one(config, order)
-    return dict(zip(SPLITS, shares(len(order)), strict=True))
+    whole = _blocks(everyone, dict(zip(SPLITS, shares(len(everyone)), strict=True)))
+    splits: Patients = {split: tuple(name for name in whole[split] if name in order) for split in SPLITS}
+    if splits["train"] and splits["test"]:
+        return splits
+    return _blocks(order, dict(zip(SPLITS, shares(len(order)), strict=True)))
+
+
+def _blocks(order: Sequence[str], counts: Mapping[Split, int]) -> Patients:
+    first, splits = 0, Patients()
+    for split, count in counts.items():
+        splits[split] = tuple(order[first : first + count])
+        first += count
+    return splits
 
 
 def _refuse_one(config: SiteConfig, order: Sequence[str]) -> None:
@@ -172,8 +191,7 @@ def _by_layout(config: SiteConfig, layout: Mapping[str, Split | None], order: Se
 
 def _refuse_empty(config: SiteConfig, counts: Mapping[Split, int], where: str) -> None:
     """Raises ValueError if a split that the use needs is empty. where: layout, or set by the user."""
-    both: tuple[Split, ...] = SPLITS if sum(counts.values()) > 2 else ("train", "test")  # of two nobody validates
-    needed: Mapping[str, tuple[Split, ...]] = {"both": both, "train": ("train",), "test": ("test",)}
+    needed: Mapping[str, tuple[Split, ...]] = {"both": ("train", "test"), "train": ("train",), "test": ("test",)}
     if where == "layout":
         for split in needed[config.use]:
             if not counts[split]:
@@ -186,21 +204,44 @@ def _refuse_empty(config: SiteConfig, counts: Mapping[Split, int], where: str) -
 
 
 def _usable(config: SiteConfig, recordings: Iterable[Recording]) -> tuple[list[Recording], list[Problem]]:
-    """Of the splits that are used; what is undersampled is a problem."""
+    """Of the splits that are used; what is undersampled is a problem. Of one patient alone the use decides."""
+    recordings = list(recordings)
+    if len({each.patient for each in recordings}) == 1 == len({each.split for each in recordings}):
+        recordings = [replace(each, split=None) for each in recordings]
     used = [each for each in recordings if each.split in (None, *USED[config.use])]
     partial = [Problem(path=each.paths[0], reason=UNDERSAMPLED) for each in used if not each.complete]
     return [each for each in used if each.complete], partial
 
 
-def _refuse_twice(recordings: Iterable[Recording]) -> None:
-    """Raises ValueError if a patient is in two splits."""
-    seen: dict[str, Recording] = {}
+def _may_be(contrast: str, path: Path, root: Path) -> bool:
+    """Whether a file that could not be read may have been of this contrast: its name tells no other."""
+    inside = path.is_relative_to(root) and path != root
+    return contrast_of_path(path, root if inside else path.parent) in ("", contrast)
+
+
+def _check_samples(config: SiteConfig, recordings: Sequence[Recording]) -> None:
+    """Raises ValueError for what the headers rule out."""
+    if config.coils > 1 and any(each.kind == "kspace" for each in recordings):
+        raise ValueError(f"coils is {config.coils}, and k-space has its own; leave coils out")
+    slices = sum(each.shape[0] for each in recordings)
+    if config.split == "slices" and slices < len(SPLITS):
+        raise ValueError(f'split is "slices", and {slices} cannot be divided among three splits; set use instead')
+
+
+def split_problems(recordings: Iterable[Recording]) -> list[Problem]:
+    """The patients of an institution whose files lie in more than one of train, val and test, or inside and outside."""
+    splits: dict[str, dict[Split | None, Path]] = {}
     for each in recordings:
-        other = seen.setdefault(each.patient, each)
-        if other.split != each.split:
-            raise ValueError(
-                f"patient {each.patient} is in two splits ({other.paths[0]} and {each.paths[0]}); keep one"
-            )
+        splits.setdefault(each.patient, {}).setdefault(each.split, each.paths[0])
+    return [
+        Problem(
+            path=list(where.values())[1],
+            reason=f"patient {patient} is in {' and in '.join(each or 'no split' for each in where)}; "
+            "keep a patient in one split",
+        )
+        for patient, where in splits.items()
+        if len(where) > 1
+    ]
 
 
 def _by_patient(recordings: Iterable[Recording]) -> dict[str, tuple[Recording, ...]]:
@@ -216,11 +257,28 @@ def _told(problems: Sequence[Problem]) -> str:
 
 
 def _fingerprint(root: Path, patients: Mapping[str, Sequence[Recording]], splits: Patients) -> str:
-    """Of names and sizes of all files that could be used, and of how they are; not of where the root is."""
+    """Of all files that could be used, by name, size and content, and of how they are; not of where the root is."""
     digest = hashlib.sha256(repr(sorted(splits.items())).encode())
     for patient, recordings in patients.items():
         for each in recordings:
-            files = [(str(path.relative_to(root)) if path != root else path.name, path.stat().st_size)
+            files = [(str(path.relative_to(root)) if path != root else path.name, _content(path))
                      for path in each.paths]  # fmt: skip
             digest.update(repr((patient, each.contrast, each.split, each.shape, files)).encode())
     return digest.hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    """Of a file's size and of blocks from its first to its last: what is rewritten differs, and no file is read whole.
+
+    Raises ValueError if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+            for place in range(PLACES):
+                file.seek(max(0, size - BLOCK) * place // (PLACES - 1))
+                digest.update(file.read(BLOCK))
+    except OSError as error:
+        raise ValueError(f"{path}: it cannot be read ({error.strerror or error})") from error
+    return digest.hexdigest()

@@ -18,6 +18,7 @@ from engine.streams import rng
 from engine.types import SiteLike, TrainingStopped
 from sites.config import RunConfig, SiteConfig
 from sites.federation import resolve
+from sites.institutions import survey
 from sites.launch import BuildSite, OfFiles, Workshop
 from sites.settle import folders, settle
 from sites.shard import ahead
@@ -87,14 +88,14 @@ def test_shares(patients: int, expected: tuple[int, int, int]) -> None:
     assert shares(patients) == expected
 
 
-def test_patients_are_divided_by_the_sites_name_alone(tmp_path: Path) -> None:
+def test_patients_are_divided_by_their_names_alone(tmp_path: Path) -> None:
     layout = {f"p{number}": None for number in range(20)}
     config = of_files(tmp_path)
     splits = divide(config, layout)
     assert [len(splits[split]) for split in ("train", "val", "test")] == [14, 3, 3]
     assert sorted(name for names in splits.values() for name in names) == sorted(layout)
     assert splits == divide(config, dict(reversed(layout.items())))
-    assert splits != divide(replace(config, name="b"), layout)
+    assert splits == divide(replace(config, name="b"), layout)
     fewer = divide(replace(config, train_patients=5, val_patients=1, test_patients=2), layout)
     assert [len(names) for names in fewer.values()] == [5, 1, 2]
     assert divide(replace(config, use="train"), layout)["train"] == tuple(sum(splits.values(), ()))
@@ -117,9 +118,7 @@ def test_a_layout_decides(tmp_path: Path) -> None:
     write_kspace(tmp_path / "stray.h5")
     assert "patient stray lies outside" in refusal(of_files(tmp_path))
     (tmp_path / "stray.h5").rename(tmp_path / "val" / "train0.h5")
-    (tmp_path / "test" / "test0.h5").unlink()
-    told = refusal(of_files(tmp_path))
-    assert "no patient for test" in told or "in two splits" in told
+    assert "train0 is in train and in val" in refusal(of_files(tmp_path))
 
 
 def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
@@ -127,7 +126,8 @@ def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
         write_kspace(tmp_path / split / "same_T1.h5")
         with h5py.File(tmp_path / split / "same_T1.h5", "a") as file:
             file.attrs["patient_id"] = "one"
-    assert "patient one is in two splits" in refusal(of_files(tmp_path))
+    assert "one_T1.h5" not in (told := refusal(of_files(tmp_path)))
+    assert "same_T1.h5: patient one is in test and in train and in val; keep a patient in one split" in told
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     assert "no patient for test" in refusal(of_files(tmp_path))
     write_kspace(tmp_path / "train" / "c.h5")
     (tmp_path / "val").rename(tmp_path / "test")
-    assert "no patient for val" in refusal(of_files(tmp_path))
+    assert settled(of_files(tmp_path)).counts == {"train": 2, "val": 0, "test": 1}
     (tmp_path / "train" / "c.h5").unlink()
     assert settled(of_files(tmp_path)).counts == {"train": 1, "val": 0, "test": 1}
     (tmp_path / "test").rename(tmp_path / "val")
@@ -226,6 +226,55 @@ def test_samples_that_cannot_be_used_are_refused_or_counted(tmp_path: Path) -> N
     assert "2 files were skipped as bad" in site.notes[0]
 
 
+def test_what_is_not_asked_for_stops_nothing(tmp_path: Path) -> None:
+    hospital(tmp_path, 3)
+    (tmp_path / "junk.nii").write_bytes(b"nothing")
+    assert "junk.nii" in refusal(of_files(tmp_path))
+    assert settled(of_files(tmp_path, source="fastmri")).test_patients == 1
+    for number in range(3):
+        write_image(tmp_path / "b" / f"p{number}_T1.nii.gz")
+    write_image(tmp_path / "b" / "q_T2.nii.gz")
+    (tmp_path / "b" / "p0_T2.nii.gz").write_bytes(b"nothing")
+    assert settled(of_files(tmp_path / "b", contrast="t1w")).train_patients == 1
+    assert "p0_T2.nii.gz: " in refusal(of_files(tmp_path / "b", contrast="T2"))
+
+
+def test_other_content_of_the_same_size_is_another_file(tmp_path: Path) -> None:
+    config = settled(of_files(hospital(tmp_path)))
+    before = (tmp_path / "p1.h5").stat().st_size
+    with h5py.File(tmp_path / "p1.h5", "a") as file:
+        file["kspace"][2] *= 2
+    assert (tmp_path / "p1.h5").stat().st_size == before
+    with pytest.raises(ValueError, match=r"site 'a': the files in .* are not those"):
+        built(config)
+
+
+def test_contrasts_of_one_folder_train_and_test_the_same_patients(tmp_path: Path) -> None:
+    for number in range(20):
+        write_image(tmp_path / f"p{number}_T1.nii.gz", slices=1)
+        if number % 6:
+            write_image(tmp_path / f"p{number}_T2.nii.gz", slices=1)
+    sites = [of_files(tmp_path, name=contrast, contrast=contrast) for contrast in ("T1", "T2")]
+    one, other = (select(site, skip_bad=False).splits for site in settle(RunConfig(), sites))
+    for split in ("train", "val", "test"):
+        assert {*other[split]} <= {*one[split]}
+    alone = of_files(tmp_path, name="b", contrast="T2", use="test")
+    with pytest.raises(ValueError, match=r"sites 'T1' and 'b' share files, and 'T1' trains on patient p\d+, whom 'b'"):
+        settle(RunConfig(), [sites[0], alone])
+
+
+def test_of_one_patient_the_use_decides(tmp_path: Path) -> None:
+    write_kspace(tmp_path / "T1" / "train" / "p.h5")
+    config = settled(of_files(tmp_path, use="test"))
+    assert config.counts == {"train": 0, "val": 0, "test": 1}
+    assert built(config).slices("test") == 6
+
+
+def test_two_slices_are_not_three_splits(tmp_path: Path) -> None:
+    write_kspace(tmp_path / "p.h5", slices=2)
+    assert "2 cannot be divided among three splits" in refusal(of_files(tmp_path, split="slices"))
+
+
 def test_a_run_goes_on_with_the_same_files_alone(tmp_path: Path) -> None:
     config = settled(of_files(hospital(tmp_path)))
     assert settled(config) == config
@@ -287,9 +336,8 @@ def test_measured_kspace_is_what_it_was(tmp_path: Path) -> None:
 
 
 def test_coils_of_its_own_are_not_ignored_in_silence(tmp_path: Path) -> None:
-    config = settled(of_files(hospital(tmp_path, 3), coils=2))
-    with pytest.raises(ValueError, match="coils is 2, and k-space has its own"):
-        FileSource(config, MATRIX)
+    config = of_files(hospital(tmp_path, 3), coils=2)
+    assert "coils is 2, and k-space has its own" in refusal(config)
 
 
 def test_matrices_and_coils_may_differ_if_they_are_brought_to_one(tmp_path: Path) -> None:
@@ -399,6 +447,7 @@ def test_each_sub_folder_is_an_institution(tmp_path: Path) -> None:
     for name in ("St. Mary's", "b", ".hidden"):
         hospital(tmp_path / name, 3)
     (tmp_path / "README.txt").write_text("no data")
+    assert [*survey(tmp_path)[0]] == ["St._Mary_s", "b"]
     sites = folders(str(tmp_path), skip_bad=False).sites
     assert [site.name for site in sites] == ["St._Mary_s", "b"]
     (tmp_path / "c").mkdir()
@@ -409,8 +458,22 @@ def test_each_sub_folder_is_an_institution(tmp_path: Path) -> None:
 def test_a_layout_is_one_institution(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         write_kspace(tmp_path / "hospital" / split / f"{split}.h5")
-    (site,) = folders(str(tmp_path / "hospital"), skip_bad=False).sites
-    assert (site.name, site.path) == ("hospital", str(tmp_path / "hospital"))
+    for name in ("t1w", "t2w"):
+        hospital(tmp_path / "words" / name, 3)
+    for name in ("hospital", "words"):
+        (site,) = folders(str(tmp_path / name), skip_bad=False).sites
+        assert (site.name, site.path) == (name, str(tmp_path / name))
+        assert [*survey(tmp_path / name)[0]] == [name]
+    assert settled(site, contrast="t2w").contrast == "T2"
+    (site,) = folders(str(hospital(tmp_path / "flat", 3)), skip_bad=False).sites
+    assert site.name == "flat"
+
+
+def test_files_beside_the_institutions_are_not_ignored_in_silence(tmp_path: Path) -> None:
+    hospital(tmp_path / "a", 3)
+    write_kspace(tmp_path / "stray.h5")
+    with pytest.raises(ValueError, match=r"--data .*: stray\.h5 lies beside the institutions' folders"):
+        folders(str(tmp_path), skip_bad=True)
 
 
 def test_resolve_states_everything(tmp_path: Path) -> None:
@@ -425,6 +488,11 @@ def test_resolve_states_everything(tmp_path: Path) -> None:
         {"train": 0, "val": 0, "test": 4},
     ]
     assert resolve(config) == config
+    for change in ({"only_test": "b"}, {"only_train": "a"}, {"contrast": "T2"}):
+        with pytest.raises(ValueError, match="the run that this configuration is of has divided it already"):
+            resolve(replace(config, **change))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="only_train and only_test both name 'c'"):
+        resolve(RunConfig(data=str(tmp_path), out="x", only_train="c", only_test="c"))
     with pytest.raises(ValueError, match="'c' has none"):
         resolve(RunConfig(data=str(tmp_path), out="x", algorithm=FlMrcm(), only_test="c", target="c"))
     with pytest.raises(ValueError, match="train_sites: 'c' has no patients to train on"):

@@ -186,7 +186,7 @@ def test_folders_tell_their_contrast_again() -> None:
 
 def splits(src: Path, **settings: Any) -> Counter[str]:
     """Patients of ixi by split."""
-    given = assign("ixi", survey(src)[0]["ixi"], PrepareConfig(**settings))
+    given = assign(survey(src)[0]["ixi"], PrepareConfig(**settings))
     return Counter(given.values())
 
 
@@ -196,7 +196,7 @@ def test_splits_are_by_patient_and_of_the_parts_asked_for(src: Path) -> None:
     assert splits(src, val=0.0, test=1.0) == {"test": 5}
     assert splits(src, val=0.9, test=0.1) == {"val": 4, "test": 1}
     assert splits(src, val=0.0, test=0.0) == {"train": 5}
-    seeds = [assign("ixi", survey(src)[0]["ixi"], PrepareConfig(seed=seed)) for seed in (0, 0, 1, 2, 3)]
+    seeds = [assign(survey(src)[0]["ixi"], PrepareConfig(seed=seed)) for seed in (0, 0, 1, 2, 3)]
     assert seeds[0] == seeds[1]
     assert len({tuple(sorted(each.items())) for each in seeds}) > 2
 
@@ -206,7 +206,7 @@ def test_by_default_they_are_those_of_training_on_the_folder_itself(src: Path) -
     from sites.sources.select import select
 
     chosen = select(SiteConfig(name="ixi", source="files", path=str(src / "ixi"), contrast="T1"), skip_bad=False)
-    given = assign("ixi", survey(src)[0]["ixi"], PrepareConfig())
+    given = assign(survey(src)[0]["ixi"], PrepareConfig())
     assert {p: split for split, patients in chosen.splits.items() for p in patients} == given
 
 
