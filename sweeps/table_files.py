@@ -102,7 +102,7 @@ def markdown(summary: Summary, warnings: Sequence[str] = ()) -> str:
     parts = []
     for table in summary:
         name, explanation = HEADINGS[table.study]
-        parts.append(f"## {name.capitalize()}\n\n{explanation.capitalize()}.\n")
+        parts.append(f"## {name.capitalize()}\n\n{explanation[0].upper()}{explanation[1:]}.\n")
         for metric in table.cells:
             lines = [["method", *(_markdown_text(column_title(column)) for column in table.columns)]]
             lines.append(["---", *["---:"] * len(table.columns)])
