@@ -1,9 +1,10 @@
 """fastMRI's HDF5 (Zbontar et al., arXiv 1811.08839), and the FL-MRCM layout `DATASET/{T1,T2}/{train,val,test}/*.h5`.
 
 `kspace`, complex [S, H, W] of one coil or [S, C, H, W]; perhaps `mask`, of what was measured; `ismrmrd_header`;
-attributes `acquisition` and `patient_id`; `data prepare` adds `field_strength` (tesla), `scanner` and `synthesised`.
-A file with a reconstruction only (`reconstruction_rss`, `reconstruction_esc`; float [S, H, W]) is an image. fastMRI's
-own target is the central part of the image that k-space gives: of our target, then.
+attributes `acquisition` and `patient_id`; `data prepare` adds `field_strength` (tesla), `scanner`,
+`synthesised` and `readout` (see `Recording`). A file with a reconstruction only (`reconstruction_rss`,
+`reconstruction_esc`; float [S, H, W]) is an image. fastMRI's own target is the central part of the image that k-space
+gives: of our target, then.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import numpy.typing as npt
 
 from sites.sources.base import KSpace
 from sites.sources.checks import as_kspace, as_magnitude, check_kspace, naming, one_line
+from sites.sources.geometry import SQUARE
 from sites.sources.hdf5 import SUFFIXES, Header, acquisitions, elements, header, number, opened, text
 from sites.sources.measured import seems_complete
 from sites.sources.names import contrast_of, contrast_of_path, patients_of, safe, split_of
 from sites.sources.recordings import Found, Image, Kind, Problem, Recording
 
 NAME = "fastmri"
+PIXELS = "by the header pixels are {:.3g} × {:.3g} mm; they are taken to be square, as in fastMRI's own images"
 IMAGES = ("reconstruction_rss", "reconstruction_esc")
 
 
@@ -83,6 +86,8 @@ def _recording(file: Any, path: Path, root: Path, patient: str) -> Recording:
         complete=kind == "image" or _complete(dataset, shape),
         field_strength=strength,
         scanner=attributes.get("scanner") or told.scanner,
+        notes=_notes(told, shape) if kind == "kspace" else (),
+        readout=_readout(file, told, shape) if kind == "kspace" else 0,
         synthesised=bool(np.any(file.attrs.get("synthesised", False))),
     )
 
@@ -102,6 +107,18 @@ def _complete(dataset: Any, shape: tuple[int, int, int, int]) -> bool:
     """Only the slices and coils that are looked at are read."""
     outer = dataset.ndim - 2
     return seems_complete(*shape[:2], lambda *index: np.asarray(dataset[index[:outer]]))
+
+
+def _readout(file: Any, told: Header, shape: tuple[int, int, int, int]) -> int:
+    """See `Recording`; a header counts that is of this matrix."""
+    stored = number(file.attrs.get("readout")) or 0
+    return round(stored if 0 < stored <= shape[2] else told.part * shape[2] * (shape[2] == told.matrix[0]))
+
+
+def _notes(told: Header, shape: tuple[int, int, int, int]) -> tuple[str, ...]:
+    short, long = sorted(told.pixel)
+    uneven = (*map(float, shape[2:]),) == told.matrix and long > (1 + SQUARE) * short
+    return (PIXELS.format(*told.pixel),) if uneven else ()
 
 
 def _image_shape(dataset: Any) -> tuple[int, int, int, int]:

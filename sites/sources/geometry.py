@@ -71,7 +71,7 @@ def plan(shape: tuple[int, int, int], affine: Affine) -> Plan:
     return Plan(
         axes=(slices, rows, columns),
         reverse=(not along[through], along[order[1]], along[order[2]]),
-        shape=(shape[slices], *_square((shape[rows], shape[columns]), (sides[rows], sides[columns]))),
+        shape=(shape[slices], *square((shape[rows], shape[columns]), (sides[rows], sides[columns]))),
         plane=PLANES[through],
     )
 
@@ -95,8 +95,8 @@ def _through(sides: dict[int, tuple[int, float]]) -> int:
     return thickest if sides[thickest][1] > THICK * finest else 2
 
 
-def _square(counts: tuple[int, int], sides: tuple[float, float]) -> tuple[int, int]:
-    """Rows and columns of square pixels."""
+def square(counts: tuple[int, int], sides: tuple[float, float]) -> tuple[int, int]:
+    """Rows and columns of square pixels, as coarse as the coarser of these sides."""
     coarse = max(sides)
     if coarse <= (1 + SQUARE) * min(sides):
         return counts

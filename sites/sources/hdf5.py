@@ -16,11 +16,17 @@ SUFFIXES = (".h5", ".hdf5", ".mrd")
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What an ISMRMRD header says of scanner and protocol; None and empty: nothing. field_strength: tesla."""
+    """What an ISMRMRD header says of scanner and protocol; None, empty and 0: nothing. field_strength: tesla.
+
+    matrix: encoded, read-out and phase encoding; pixel: their sides, mm; part: of the read-out that is the image
+    """
 
     field_strength: float | None = None
     scanner: str = ""
     protocol: str = ""
+    matrix: tuple[float, float] = (0, 0)
+    pixel: tuple[float, float] = (0, 0)
+    part: float = 0
 
 
 @contextmanager
@@ -68,12 +74,20 @@ def elements(xml: str) -> ElementTree.Element:
 
 def header(root: ElementTree.Element) -> Header:
     """What we tell of it."""
+    matrix, encoded, shown = (
+        [number(_found(root, f"encoding/{space}/{axis}")) or 0.0 for axis in "xy"]
+        for space in ("encodedSpace/matrixSize", "encodedSpace/fieldOfView_mm", "reconSpace/fieldOfView_mm")
+    )
+    told = all((*matrix, *encoded, *shown))
     system = "acquisitionSystemInformation"
     vendor, model = (_found(root, f"{system}/system{word}") for word in ("Vendor", "Model"))
     return Header(
         field_strength=number(_found(root, f"{system}/systemFieldStrength_T")),
         scanner=" ".join(filter(None, (vendor, model.removeprefix(vendor).strip()))),
         protocol=_found(root, "measurementInformation/protocolName"),
+        matrix=(matrix[0], matrix[1]),
+        pixel=(encoded[0] / matrix[0], encoded[1] / matrix[1]) if told else (0, 0),
+        part=min(1.0, shown[0] / encoded[0]) if told else 0,
     )
 
 

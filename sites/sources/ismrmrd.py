@@ -2,13 +2,15 @@
 
 Cartesian acquisitions become k-space: rows are read-out, columns phase encoding. Noise, navigators and separate
 calibration are passed over, averages averaged, of other repetitions the first is taken. A second phase encoding is
-transformed, so that its partitions are slices. The read-out's oversampling is cropped in the image.
+transformed, so that its partitions are slices. The read-out's oversampling is cropped in the image, and k-space where
+pixels would not be square.
 
 Legend: N acquisitions, S slices, C coils, H read-out, W phase encoding, Z partitions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,8 @@ def read(recording: Recording) -> KSpace:
         grid = layout(elements(text(group["xml"][()])), _heads(group))
         if grid.final != recording.shape:
             raise ValueError(f"kspace is {grid.final} now, and was {recording.shape}; the file has changed")
-        return as_kspace(_without_oversampling(_through_partitions(_filled(group["data"], grid), grid), grid))
+        kspace = _without_oversampling(_through_partitions(_filled(group["data"], grid), grid), grid)
+        return as_kspace(_square(kspace, grid.sides))
 
 
 def _recording(group: Any, path: Path, root: Path, patient: str) -> Recording:
@@ -76,6 +79,7 @@ def _recording(group: Any, path: Path, root: Path, patient: str) -> Recording:
         field_strength=told.field_strength,
         scanner=told.scanner,
         notes=grid.notes,
+        readout=grid.readout,
     )
 
 
@@ -140,6 +144,16 @@ def _without_oversampling(kspace: KSpace, grid: Grid) -> KSpace:
         image = np.fft.ifftshift(_inverse(part, 1)[:, start : start + rows], axes=1)
         cropped[index] = np.fft.fftshift(np.fft.fft(image, axis=1, norm="ortho"), axes=1)
     return cropped
+
+
+def _square(kspace: KSpace, sides: tuple[int, int]) -> KSpace:
+    """The centre of k-space, so that pixels become square; the image's intensities stay."""
+    have = kspace.shape[2:]
+    if have == sides:
+        return kspace
+    rows, columns = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(have, sides, strict=True))
+    centre: KSpace = kspace[:, :, rows, columns] * np.float32(math.sqrt(math.prod(sides) / math.prod(have)))
+    return centre
 
 
 def _inverse(kspace: KSpace, axis: int) -> KSpace:

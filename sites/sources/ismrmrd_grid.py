@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.sources.checks import LARGEST
+from sites.sources.geometry import square
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -28,13 +29,17 @@ class Grid:
     """Where acquisitions go.
 
     shape: slabs or slices, C, H, W encoded; partitions: Z of a slab, 1 if 2-D; kept: rows and partitions that belong
-    to the image, without oversampling; start: row of the first sample; samples: of an acquisition, from, to
+    to the image, without oversampling; sides: rows and columns of k-space's centre that make the pixels square
+    readout: of these rows, how many the field of view has; start: row of the first sample
+    samples: of an acquisition, from, to
     index: [N] of the acquisitions that count; slices, planes, columns: [N], where each goes; notes: what was left out
     """
 
     shape: tuple[int, int, int, int]
     partitions: int
     kept: tuple[int, int]
+    sides: tuple[int, int]
+    readout: int
     start: int
     samples: tuple[int, int]
     index: Integers
@@ -53,8 +58,7 @@ class Grid:
     @property
     def final(self) -> tuple[int, int, int, int]:
         """S, C, H, W after all."""
-        slices, coils, _, columns = self.shape
-        return slices * self.kept[1], coils, self.kept[0], columns
+        return self.shape[0] * self.kept[1], self.shape[1], *self.sides
 
 
 def layout(xml: ElementTree.Element, heads: Any) -> Grid:
@@ -82,11 +86,16 @@ def layout(xml: ElementTree.Element, heads: Any) -> Grid:
     shape = (int(slices.max()) + 1, coils, height, width)
     if math.prod(shape) * partitions > LARGEST:
         raise ValueError(f"it would be {shape} × {partitions}, more than memory is for; is the header damaged?")
-    cropped = start == 0 and height == last - first
+    inside = _inside(encoded, recon, "x", height)
+    rows = inside if start == 0 and height == last - first else height
+    pixel = _size(encoded, "fieldOfView_mm", "x") / height, _size(encoded, "fieldOfView_mm", "y") / width
+    sides = square((rows, width), pixel)
     return Grid(
         shape=shape,
         partitions=partitions,
-        kept=(_inside(encoded, recon, "x", height) if cropped else height, _inside(encoded, recon, "z", partitions)),
+        kept=(rows, _inside(encoded, recon, "z", partitions)),
+        sides=sides,
+        readout=max(1, round(sides[0] * inside / rows)),
         start=start,
         samples=(first, last),
         index=index,

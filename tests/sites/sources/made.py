@@ -23,9 +23,9 @@ HEADER = """<?xml version="1.0"?>
   <systemFieldStrength_T>1.494</systemFieldStrength_T></acquisitionSystemInformation>
  <encoding><trajectory>{trajectory}</trajectory>
   <encodedSpace><matrixSize><x>{x}</x><y>{y}</y><z>{z}</z></matrixSize>
-   <fieldOfView_mm><x>{fov}</x><y>220</y><z>{thick}</z></fieldOfView_mm></encodedSpace>
+   <fieldOfView_mm><x>{fov}</x><y>{fovy}</y><z>{thick}</z></fieldOfView_mm></encodedSpace>
   <reconSpace><matrixSize><x>{y}</x><y>{y}</y><z>{z}</z></matrixSize>
-   <fieldOfView_mm><x>220</x><y>220</y><z>5</z></fieldOfView_mm></reconSpace>
+   <fieldOfView_mm><x>220</x><y>{fovy}</y><z>5</z></fieldOfView_mm></reconSpace>
   <encodingLimits>
    <kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center></kspace_encoding_step_1>
    <kspace_encoding_step_2><minimum>0</minimum><maximum>{lastz}</maximum><center>{centerz}</center></kspace_encoding_step_2>
@@ -35,8 +35,17 @@ HEADER = """<?xml version="1.0"?>
 def header(
     x: int = 32, y: int = 16, z: int = 1, trajectory: str = "cartesian", protocol: str = "AXT2", **more: Any
 ) -> str:
-    """An ISMRMRD header. more: fov, in read-out direction, and thick, of the slab, mm; center, of phase encoding."""
-    settings = {"fov": 220 * x / y, "thick": 5, "last": y - 1, "center": y // 2, "lastz": z - 1, "centerz": z // 2}
+    """An ISMRMRD header. more: fov, of the read-out, fovy and thick, of the slab, mm; center, of phase encoding."""
+    fov = more.get("fov", 220 * x / y)
+    settings = {
+        "fov": fov,
+        "fovy": fov / x * y,
+        "thick": 5,
+        "last": y - 1,
+        "center": y // 2,
+        "lastz": z - 1,
+        "centerz": z // 2,
+    }
     return HEADER.format(x=x, y=y, z=z, trajectory=trajectory, protocol=protocol, **{**settings, **more})
 
 

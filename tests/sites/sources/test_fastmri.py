@@ -129,3 +129,19 @@ def test_samples_that_are_none(tmp_path: Path) -> None:
         (recording,), _ = find(fastmri(tmp_path / f"{name}.h5", kspace=full if value else full * 0))
         with pytest.raises(ValueError, match=rf"{name}\.h5: .*{told}"):
             read(recording)
+
+
+def test_the_header_tells_the_field_of_view(tmp_path: Path) -> None:
+    made: dict[str, tuple[int, str | None]] = {
+        "square": (16, header(24, 20, fov=330)),
+        "another": (0, header(48, 20, fov=330)),
+        "flat": (16, header(24, 20, fov=330, fovy=220)),
+        "damaged": (0, header(24, 20, fov=0)),
+    }
+    for name, (readout, xml) in made.items():
+        (recording,), _ = find(fastmri(tmp_path / f"{name}.h5", kspace=kspace(), ismrmrd_header=xml))
+        assert recording.readout == readout, name
+        noted = ("by the header pixels are 13.8 × 11 mm; they are taken to be square, as in fastMRI's own images",)
+        assert recording.notes == (noted if name == "flat" else ()), name
+    (recording,), _ = find(fastmri(tmp_path / "prepared.h5", {"readout": 18}, kspace=kspace()))
+    assert recording.readout == 18

@@ -13,7 +13,7 @@ import pytest
 from sites.sources.base import KSpace
 from sites.sources.find import find, read
 from sites.sources.recordings import Recording
-from tests.sites.sources.made import Array, header, ifft2c, ismrmrd, kspace, lines
+from tests.sites.sources.made import Array, fft2c, header, ifft2c, ismrmrd, kspace, lines
 
 X, Y = 32, 16
 
@@ -179,3 +179,26 @@ def test_what_is_refused(make: Callable[[Path], Path], told: str, tmp_path: Path
     assert not recordings
     assert told in problem.reason
     assert "\n" not in problem.reason
+
+
+@pytest.mark.parametrize(("x", "y", "fovy", "shape"), [(64, 24, 220, (24, 24)), (64, 48, 220, (32, 32))])
+def test_a_disc_is_round_whatever_the_sides_of_its_pixels(
+    x: int, y: int, fovy: float, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    rows, columns = np.mgrid[-440 / 2 : 440 / 2 : 440 / x, -fovy / 2 : fovy / 2 : fovy / y]
+    disc = np.asarray(1 / (1 + np.exp((np.hypot(rows, columns) - 75) / 5)))  # of 75 mm, its edge soft
+    recording = found(ismrmrd(tmp_path / "a.h5", lines(fft2c(disc)[None, None]), header(x, y, fov=440, fovy=fovy)))
+    assert recording.shape[2:] == shape
+    assert recording.readout == shape[0]
+    image = np.abs(ifft2c(read(recording)))[0, 0]
+    assert image.shape == shape
+    tall, wide = image.sum(axis=0).max(), image.sum(axis=1).max()
+    assert tall == pytest.approx(wide, rel=0.03)
+    assert tall * 220 / shape[0] == pytest.approx(150, rel=0.03)
+    assert image.max() == pytest.approx(1, rel=0.1)
+
+
+def test_a_partial_echo_is_oversampled_still(tmp_path: Path) -> None:
+    late = [(data[:, 8:], {**fields, "center_sample": X // 2 - 8}) for data, fields in lines(kspace(1, 2, X, Y))]
+    recording = found(ismrmrd(tmp_path / "a.h5", late))
+    assert (recording.shape[2], recording.readout) == (X, X // 2)
