@@ -79,12 +79,17 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What is there. looked_at: volumes whose samples were read, all of them unless it had to be quick."""
+    """What is there.
+
+    looked_at: volumes whose samples were read, all of them unless it had to be quick; passed_over: files that are named
+    as segmentations or masks
+    """
 
     path: Path
     groups: tuple[Group, ...]
     problems: tuple[Problem, ...]
     looked_at: int
+    passed_over: int = 0
 
     @property
     def volumes(self) -> int:
@@ -128,6 +133,8 @@ def plan(path: Path, quick: bool = False, only: str = "") -> Plan:
 
 def inspect(planned: Plan, advance: Advance = lambda *_: None) -> Inspection:
     """Look at the samples. Files that cannot be read become problems."""
+    from sites.sources.find import passed_over
+
     groups: list[Group] = []
     problems = list(planned.problems)
     chosen = {id(recording) for recording in planned.chosen()}
@@ -152,7 +159,13 @@ def inspect(planned: Plan, advance: Advance = lambda *_: None) -> Inspection:
             looked_at += len(looks)
             if good:
                 groups.append(_group(name, good, looks, slices))
-    return Inspection(path=planned.path, groups=tuple(groups), problems=tuple(problems), looked_at=looked_at)
+    return Inspection(
+        path=planned.path,
+        groups=tuple(groups),
+        problems=tuple(problems),
+        looked_at=looked_at,
+        passed_over=len(passed_over(planned.path)),
+    )
 
 
 def problem(path: Path, error: ValueError | OSError) -> Problem:

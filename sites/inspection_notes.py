@@ -51,6 +51,9 @@ def _of_all(inspection: Inspection) -> Iterator[str]:
     empty = sum(group.empty for group in inspection.groups)
     if empty:
         yield f"{empty} slice{'s have' if empty > 1 else ' has'} no signal; data prepare --skip-bad leaves such out"
+    if inspection.passed_over:
+        files = "file is" if inspection.passed_over == 1 else "files are"
+        yield f"{inspection.passed_over} {files} named as a segmentation or mask and passed over; rename what is none"
     if inspection.looked_at < inspection.volumes:
         yield f"quick: the samples of {inspection.looked_at} of {inspection.volumes} volumes were read"
 

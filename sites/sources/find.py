@@ -47,6 +47,11 @@ def read(recording: Recording) -> KSpace | Image:
     return reader.read(recording)
 
 
+def passed_over(root: Path) -> list[Path]:
+    """The files that `find` takes for segmentations or masks, by their names."""
+    return nifti.labels(_walk(root)[0] if root.is_dir() else [root])
+
+
 def _walk(root: Path) -> tuple[list[Path], list[Problem]]:
     """All files below a folder, sorted, and the folders that could not be opened."""
     files: list[Path] = []

@@ -31,6 +31,10 @@ _SESSION = re.compile(
     r"(?<![a-z0-9])(ses-[a-z0-9]+|(session|study|visit|v|tp|timepoint|scan|run)[-_]?\d+|scan)(?![a-z0-9])",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r"(?<![a-z0-9])(study|scan)[-_]?\d+(?![a-z0-9])", re.IGNORECASE)
+_LABEL = re.compile(
+    r"((lesion)?seg|segmentation|(brain)?mask|labels?|lesions?|roi|gt|consensus|dseg|probseg)\d?", re.IGNORECASE
+)
 _DULL = re.compile(r"(anat|nii|nifti|images?|raw|data|dicom|derivatives|preprocessed|mri|mr)")
 _IDS = (  # patients of known collections; what follows is hospital, scan or time point
     re.compile(r"(IXI\d+)-"),
@@ -73,14 +77,40 @@ def patients_of(paths: Sequence[Path], root: Path) -> list[str]:
     """Whose file each is, in the order of the paths: what the name says beside contrast and session.
 
     If it says nothing, the folder's: the next above that is not named for a contrast, a split or a session. If files
-    of several folders have the same name and contrast, both. All of a patient's sessions belong to one patient.
+    of several folders have the same name and contrast, both. All of a patient's sessions belong to one patient; but
+    several studies or scans of one contrast, numbered side by side where no folder is a patient's, are of several.
     """
-    own = [_patient(stem(path)) for path in paths]
+    own = _numbered(paths, [_patient(stem(path)) for path in paths], root)
     places: dict[tuple[str, str], set[Path]] = {}
     for path, name in zip(paths, own, strict=True):
         places.setdefault((name, contrast_of_path(path, root)), set()).add(path.parent)
     shared = {name for (name, _), folders in places.items() if len(folders) > 1 or not name}
     return [safe(_within(folder_patient(p, root), n) if n in shared else n) for p, n in zip(paths, own, strict=True)]
+
+
+def _numbered(paths: Sequence[Path], own: list[str], root: Path) -> list[str]:
+    """Names with `study3`, `scan3` for those that have no other, if these tell patients apart."""
+    nameless = [index for index, name in enumerate(own) if not name]
+    numbers = {index: found[0] for index in nameless if (found := _NUMBERED.search(stem(paths[index])))}
+    groups: dict[tuple[Path, str], set[str]] = {}
+    for index, number in numbers.items():
+        groups.setdefault((paths[index].parent, contrast_of_path(paths[index], root)), set()).add(number)
+    one_folder = len({folder_patient(paths[index], root) for index in nameless}) == 1
+    if not one_folder or all(len(group) == 1 for group in groups.values()):
+        return own
+    return [numbers.get(index, name) for index, name in enumerate(own)]
+
+
+def is_label(path: Path) -> bool:
+    """Whether a file is named as a segmentation or a mask: after contrast and patient, or right before the contrast.
+
+    `p1_T1_seg`, `p1_mask2`, `lesion-T1`; but not `lesion_study_p1_T1`, nor the patient `sub-GT01`.
+    """
+    parts = _parts(re.sub(r"^sub-[A-Za-z0-9]+", "", stem(path)))
+    _, where = _contrast([_word(part) for part in parts])
+    rest = [part for index, part in enumerate(parts) if index not in where]
+    after = [*rest[max(0, where.start - 1) :]] if where else [part for part in rest if not part.isdigit()][-1:]
+    return any(_LABEL.fullmatch(part) for part in after)
 
 
 def _within(folder: str, name: str) -> str:

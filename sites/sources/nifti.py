@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,17 +17,18 @@ import numpy as np
 
 from sites.sources.checks import LARGEST, as_magnitude, check_openable, check_size, naming, one_line, quiet
 from sites.sources.geometry import Plan, cut, plan
-from sites.sources.names import contrast_of_path, patients_of, split_of, stem
+from sites.sources.names import contrast_of_path, is_label, patients_of, split_of
 from sites.sources.recordings import Found, Image, Problem, Recording
 
 NAME = "nifti"
+SUFFIXES = (".nii", ".nii.gz")
 SIZES = (348, 540)  # bytes of the headers of NIfTI-1 and 2
-_NO_SCAN = re.compile(r"(seg|segmentation|mask|brainmask|label|labels|lesion|lesions|roi|gt|consensus|dseg|probseg)\d*")
 
 
 def find(files: Sequence[Path], root: Path) -> Found:
     """See `Reader.find`."""
-    paths = [path for path in files if path.name.lower().endswith((".nii", ".nii.gz")) and not _is_label(path)]
+    passed = set(labels(files))
+    paths = [path for path in files if path.name.lower().endswith(SUFFIXES) and path not in passed]
     recordings: list[Recording] = []
     problems: list[Problem] = []
     for path, patient in zip(paths, patients_of(paths, root), strict=True):
@@ -71,9 +71,9 @@ def read(recording: Recording) -> Image:
         return magnitude[magnitude.any(axis=(1, 2))]
 
 
-def _is_label(path: Path) -> bool:
-    words = re.split(r"[^a-z0-9]+", stem(path).lower())
-    return any(_NO_SCAN.fullmatch(word) for word in words)
+def labels(files: Sequence[Path]) -> list[Path]:
+    """The segmentations and masks, by their names, which `find` passes over."""
+    return [path for path in files if path.name.lower().endswith(SUFFIXES) and is_label(path)]
 
 
 # ---- the file -------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sites.sources.find import READERS, find, read
-from sites.sources.names import contrast_of, patients_of, split_of
+from sites.sources.find import READERS, find, passed_over, read
+from sites.sources.names import contrast_of, is_label, patients_of, split_of
 from tests.sites.sources.made import cfl, dicom, fastmri, head, ismrmrd, kspace, lines, nifti, ras
 
 
@@ -161,6 +161,37 @@ def test_files_of_one_name_in_several_folders_are_of_several_patients() -> None:
     assert patients_of(contrasts, root) == ["007", "007"]
     splits = [root / "T1/train/007.h5", root / "T1/test/007.h5"]
     assert patients_of(splits, root) == ["007", "007"]  # one patient in two splits, for whoever divides to refuse
+
+
+def test_numbered_scans_side_by_side_are_of_several_patients() -> None:
+    root = Path("/data/hospital")
+    assert patients_of([root / "scan1.h5", root / "scan2.h5"], root) == ["scan1", "scan2"]
+    studies = [root / f"study{number}_{word}.nii" for number in ("001", "002") for word in ("T1", "T2")]
+    assert patients_of(studies, root) == ["study001", "study001", "study002", "study002"]
+    one = [root / "study001_T1.nii", root / "study001_T2.nii"]
+    assert patients_of(one, root) == ["hospital", "hospital"]
+    repeated = [root / "study1_scan1.h5", root / "study1_scan2.h5"]
+    assert patients_of(repeated, root) == ["hospital", "hospital"]
+    folders = [root / folder / f"scan{number}.nii" for folder in "ab" for number in (1, 2)]
+    assert patients_of(folders, root) == ["a", "a", "b", "b"]
+    visits = [root / f"visit{number}_T1.nii" for number in (1, 2)]
+    assert patients_of(visits, root) == ["hospital", "hospital"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("sub-GT01_T1w", False), ("sub-gt_T1w", False), ("lesion_study_p1_T1", False), ("p1_T1", False), ("p1", False),
+        ("BraTS20_Training_001_seg", True), ("BraTS-GLI-00001-000-seg", True), ("training01_01_mask1", True),
+        ("lesion_mask", True), ("mask_003", True), ("p1_T1_brain_mask", True), ("sub-01_T1w_label-lesion_mask", True),
+        ("1-LesionSeg-Flair", True), ("p1_lesion_T1", True), ("consensus_gt", True), ("sub-01_dseg", True),
+    ],
+)  # fmt: skip
+def test_segmentations_and_masks(name: str, label: bool, tmp_path: Path) -> None:
+    assert is_label(Path(f"{name}.nii.gz")) is label
+    path = nifti(tmp_path / f"{name}.nii.gz", ras(head()))
+    assert passed_over(tmp_path) == passed_over(path) == ([path] if label else [])
+    assert len(find(tmp_path)[0]) == (not label)
 
 
 @pytest.mark.parametrize(
