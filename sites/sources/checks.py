@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,33 @@ def naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from error
 
 
+_lock = threading.Lock()
+_quiet = ExitStack()
+_inside = 0
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """nibabel and pydicom warn of what they mend in a header; we refuse or accept."""
+    """nibabel and pydicom warn of what they mend in a header; we refuse or accept.
+
+    Warnings belong to the whole process: the first thread inside silences them, the last restores them.
+    """
+    global _inside
+    with _lock:
+        if not _inside:
+            _quiet.enter_context(_silence())
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _quiet.close()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
     logs = [logging.getLogger(name) for name in ("nibabel", "nibabel.global", "pydicom")]
     levels = [log.level for log in logs]
     try:
