@@ -101,7 +101,8 @@ def seems_complete(slices: int, coils: int, read: Callable[[int, int], npt.NDArr
     thirds = dict.fromkeys((slices // 4, slices // 2, 3 * slices // 4))
     found: list[Measured] = []
     for index in dict.fromkeys((*thirds, *range(slices))):
-        coil = next(filter(np.any, (read(index, coil) != 0 for coil in range(coils))), None)
+        with np.errstate(invalid="ignore"):  # nan is told when all is read
+            coil = next(filter(np.any, (read(index, coil) != 0 for coil in range(coils))), None)
         found += [] if coil is None else [coil]
         if len(found) == len(thirds):
             break
