@@ -86,7 +86,8 @@ class RunConfig:
     skip_bad: bool = False
     """Leave out files that cannot be used, and say how many, rather than stop at the first."""
     memory_gb: float = 2.0
-    """K-space that each institution of files keeps in memory, GB (1e9 bytes); what is beyond is read when needed."""
+    """K-space that each institution of files keeps in memory, GB (1e9 bytes); beyond it HDF5 is read when needed, and
+    other formats are refused."""
     sites: int | Auto = "auto"
     """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
     target: str = "auto"

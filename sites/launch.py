@@ -61,17 +61,20 @@ class Workshop:
         from sites.site import Site
         from sites.sources.files import FileSource
 
-        key = replace(build, seed=0), device
+        key = replace(build, seed=0, files=replace(build.files, batch_size=1)), device
+        if any(kept.matrix != build.matrix for kept, _ in self._of_files):
+            self._of_files.clear()
         if key not in self._of_files:
             source = FileSource(build.config, build.matrix, build.files.skip_bad)
-            read = Site(build.config, source, build.seed, device, 1e9 * build.files.memory_gb)
-            if 0 < read.slices("train") < build.files.batch_size:
-                raise ValueError(
-                    f"site {read.name!r} has {read.slices('train')} training slices in {build.config.path}, fewer than "
-                    f"a batch of {build.files.batch_size}; lower --batch-size, or give it more"
-                )
-            self._of_files[key] = read
-        return self._of_files[key].with_seed(build.seed)
+            memory = source.streamed_beyond(1e9 * build.files.memory_gb)
+            self._of_files[key] = Site(build.config, source, build.seed, device, memory)
+        site = self._of_files[key].with_seed(build.seed)
+        if 0 < site.slices("train") < build.files.batch_size:
+            raise ValueError(
+                f"site {site.name!r} has {site.slices('train')} training slices in {build.config.path}, fewer than "
+                f"a batch of {build.files.batch_size}; lower --batch-size, or give it more"
+            )
+        return site
 
 
 @dataclass(frozen=True)

@@ -87,28 +87,47 @@ def load(source: Source, patients: Sequence[str], site: str, split: Split, devic
             volumes.append(kspace)
         else:
             volumes.clear()
+        del kspace
     if len(sizes) > 1:
         raise ValueError(f"site {site!r} has slices of different sizes {sorted(sizes)}; prepare them to one size")
     if not sizes:
         raise ValueError(f"site {site!r}: no slice for {split} is left that can be used; see run.py data inspect")
     (size,) = sizes
+    streams = not volumes
     return Shard(
         patients=tuple(names),
         volume=torch.arange(len(names)).repeat_interleave(torch.tensor(lengths)).to(device),
         size=size,
         device=device,
-        kspace=torch.cat([torch.from_numpy(each) for each in volumes]).to(device) if volumes else None,
-        source=None if volumes else again,
+        kspace=None if streams else _joined(volumes, sum(lengths), size, device),
+        source=again if streams else None,
     )
+
+
+def _joined(volumes: list[KSpace], slices: int, size: tuple[int, ...], device: str) -> Tensor:
+    """One after the other. A volume is let go once it is copied, and the whole takes memory as it is filled.
+
+    From the last to the first: so malloc gives memory back to the system.
+    """
+    whole = torch.empty((slices, *size), dtype=torch.complex64, device=device)
+    end = slices
+    while volumes:
+        part = torch.from_numpy(volumes.pop())
+        whole[end - len(part) : end] = part
+        end -= len(part)
+        del part
+    return whole
 
 
 def ahead(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """`map`, with the next results made in a thread of their own meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
-        made: deque[Future[B]] = deque()
+    pool, made = ThreadPoolExecutor(1), deque[Future[B]]()
+    try:
         for item in items:
             made.append(pool.submit(work, item))
             if len(made) > AHEAD:
                 yield made.popleft().result()
         while made:
             yield made.popleft().result()
+    finally:  # nobody may have waited for what is still queued
+        pool.shutdown(cancel_futures=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +84,8 @@ def test_sub_folders_are_a_federation(data: Path, tmp_path: Path, capsys: pytest
 
     again = train(tmp_path / "again", "--config", tmp_path / "out" / "config.toml")
     assert again["weights_sha256"] == result["weights_sha256"]
-    streamed = train(tmp_path / "streamed", "--data", data, "--target", "anna", "--memory-gb", 0)
-    assert streamed["weights_sha256"] == result["weights_sha256"]
+    told = refused(capsys, "--data", data, "--memory-gb", 0, *SMALL, "--out", tmp_path / "images")
+    assert f"take --memory-gb 0.01, or run.py data prepare {data / 'clara'} DST" in told
 
     capsys.readouterr()
     assert run.main(["reconstruct", str(tmp_path / "out"), "clara", str(tmp_path / "clara.npy")]) == 0
@@ -117,7 +119,8 @@ def test_real_and_simulated_institutions_mix(tmp_path: Path) -> None:
 def test_a_file_that_disappears_leaves_a_run_to_resume(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(tmp_path / "whole", "--data", data, "--memory-gb", 0)
+    shutil.rmtree(data / "clara")  # images cannot be streamed
+    whole = train(tmp_path / "whole", "--data", data)
     out, gone = tmp_path / "out", sorted((data / "anna").glob("*.h5"))
     opened = h5py.File
 
@@ -153,16 +156,36 @@ def test_refusals_leave_nothing(data: Path, tmp_path: Path, capsys: pytest.Captu
     assert "p1.h5" in refused(capsys, *options)
     assert not out.exists()
     result = train(out, "--data", data, "--skip-bad", "--batch-size", 1)
-    assert sum("skipped as bad" in text for text in result["warnings"]) == 2
+    assert [text for text in result["warnings"] if "skipped as bad" in text] == [
+        "anna, berta: 1 file skipped as bad: 1 unreadable"
+    ]
+    for file in ("summary.json", "rounds.jsonl"):  # whose the files are leaves no institution
+        assert not re.search(r"\bp\d", (out / file).read_text())
 
 
 def test_a_table_of_real_institutions(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--channels", "2", "--pool-layers", "2", "--matrix", "16", "--batch-size", "4", "--preset", "demo"]
-    arguments = ["table", "--data", str(data), *options, "--rounds", "1", "--seeds", "1", "--studies", "within"]
+    (data / "anna" / "p9.h5").write_bytes(b"nothing")
+    arguments = [
+        "table",
+        "--data",
+        str(data),
+        "--skip-bad",
+        *options,
+        "--rounds",
+        "1",
+        "--seeds",
+        "1",
+        "--studies",
+        "within",
+    ]
     assert run.main([*arguments, "--only-train", "berta", "--out", str(tmp_path / "table"), "--no-live"]) == 0
     text = (tmp_path / "table" / "table.md").read_text()
     assert "Warning: clara: k-space was synthesised from images" in text
     assert "berta" not in text
+    assert "1 file skipped as bad: 1 unreadable" in text
+    for file in ("table.md", "table.tex", "table.csv", "patients.csv"):
+        assert not re.search(r"\bp\d", (tmp_path / "table" / file).read_text())
     assert "Shimron" in capsys.readouterr().out
     assert run.main(["show", str(tmp_path / "table")]) == 0
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,11 @@ from sites.launch import BuildSite, OfFiles, Workshop
 from sites.settle import folders, settle
 from sites.shard import ahead
 from sites.site import FusedSite, Site
+from sites.sources import files
 from sites.sources.base import SliceSource
 from sites.sources.files import FileSource
 from sites.sources.forward import synthesise
+from sites.sources.recordings import Recording
 from sites.sources.select import divide, select, shares
 
 MATRIX = 24
@@ -66,7 +71,8 @@ def settled(config: SiteConfig, **settings: Any) -> SiteConfig:
 
 
 def built(config: SiteConfig, memory: float | None = None, skip_bad: bool = False, seed: int = 0) -> Site:
-    return Site(config, FileSource(config, MATRIX, skip_bad), seed, memory=memory)
+    source = FileSource(config, MATRIX, skip_bad)
+    return Site(config, source, seed, memory=None if memory is None else source.streamed_beyond(memory))
 
 
 def refusal(config: SiteConfig, **settings: Any) -> str:
@@ -203,8 +209,7 @@ def test_what_cannot_be_used_is_refused_or_counted(tmp_path: Path) -> None:
     assert "--skip-bad" in told
     config = settled(of_files(tmp_path), skip_bad=True)
     assert config.counts == {"train": 2, "val": 1, "test": 1}
-    (note,) = built(config, skip_bad=True).notes
-    assert note.startswith("2 files were skipped as bad, the first broken.h5: ")
+    assert built(config, skip_bad=True).notes == ("2 files skipped as bad: 1 undersampled, 1 unreadable",)
     (tmp_path / "broken.h5").unlink()
     told = refusal(of_files(tmp_path))
     assert "p4.h5: undersampled k-space without a reference" in told
@@ -221,9 +226,39 @@ def test_samples_that_cannot_be_used_are_refused_or_counted(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"^site 'a': .*p\d\.h5: slice \d ") as caught:
         built(config)
     assert "\n" not in str(caught.value)
-    site = built(config, skip_bad=True)
+    site, streamed = built(config, skip_bad=True), built(config, skip_bad=True, memory=0.0)
     assert site.slices("train") == 4 * 6 + 5
-    assert "2 files were skipped as bad" in site.notes[0]
+    told = ("1 file skipped as bad: 1 unreadable", "slices of k-space that are zero throughout were left out of 1 file")
+    assert site.notes == streamed.notes == told
+    for a, b in zip(site.train_batches(1, 0, 4), streamed.train_batches(1, 0, 4), strict=True):
+        assert torch.equal(a.input, b.input)
+
+
+def test_what_was_skipped_is_skipped_again(tmp_path: Path) -> None:
+    hospital(tmp_path, 3)
+    for number in (1, 2):
+        write_kspace(tmp_path / f"sub-1_ses-{number}.h5")
+    with h5py.File(tmp_path / "sub-1_ses-2.h5", "a") as file:
+        file["kspace"][1, 3, 3] = np.nan
+    config = settled(of_files(tmp_path, use="train"))
+    source = FileSource(config, MATRIX, skip_bad=True)
+    first = source.kspace("sub-1")
+    assert len(first) == 6
+    notes = source.notes
+    assert notes == ["1 file skipped as bad: 1 unreadable"]
+    assert np.array_equal(source.kspace("sub-1"), first)
+    assert np.array_equal(source.rows("sub-1", np.array([2, 4])), first[[2, 4]])
+    assert source.notes == notes
+
+
+def test_what_readers_assume_is_told(tmp_path: Path) -> None:
+    for number in range(3):
+        write_kspace(tmp_path / f"p{number}.h5")
+        with h5py.File(tmp_path / f"p{number}.h5") as file:
+            np.save(tmp_path / f"p{number}.npy", file["kspace"][()])
+        (tmp_path / f"p{number}.h5").unlink()
+    (note,) = built(settled(of_files(tmp_path))).notes
+    assert "axis" in note or "slices" in note
 
 
 def test_what_is_not_asked_for_stops_nothing(tmp_path: Path) -> None:
@@ -352,13 +387,12 @@ def test_matrices_and_coils_may_differ_if_they_are_brought_to_one(tmp_path: Path
 
 
 def mixed(folder: Path) -> SiteConfig:
-    """Kinds of files that can and cannot be read by slice: several recordings of one patient, other sizes, an image."""
+    """Kinds of files that can be read by slice: several recordings of one patient, other sizes, one slice."""
     hospital(folder, 3, slices=5, coils=2)
     write_kspace(folder / "p3.h5", slices=7, rows=40, columns=36, coils=2)
     write_kspace(folder / "p4.h5", slices=1, coils=3)
     write_kspace(folder / "sub-1_ses-1.h5", slices=3, coils=2)
     write_kspace(folder / "sub-1_ses-2.h5", slices=4, coils=2)
-    write_image(folder / "q.nii.gz", slices=5)
     return settled(of_files(folder, virtual_coils=2))
 
 
@@ -380,6 +414,50 @@ def test_the_same_bits_in_memory_and_on_disk(tmp_path: Path, memory: float) -> N
         for a, b in zip(kept.eval_batches(split, 3), streamed.eval_batches(split, 3), strict=True):
             assert torch.equal(a.truth, b.truth)
             assert torch.equal(a.input, b.input)
+
+
+def test_only_the_slices_that_are_asked_for_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = built(settled(of_files(hospital(tmp_path))), memory=0.0)
+    read: list[int] = []
+    by_rows = files._read_rows
+
+    def counting(recording: Recording, rows: Any) -> Any:
+        read.append(len(rows))
+        return by_rows(recording, rows)
+
+    monkeypatch.setattr(files, "_read_rows", counting)
+    monkeypatch.setattr(FileSource, "_whole", lambda *_: pytest.fail("a patient was read whole"))
+    assert len(list(site.train_batches(1, 0, 4))) == 6
+    assert sum(read) == 24
+
+
+def test_what_cannot_be_read_by_slice_must_fit_into_memory(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"p{number}.nii.gz")
+    config = settled(of_files(tmp_path, coils=2))
+    bytes = 3 * 6 * 2 * MATRIX * MATRIX * 8
+    assert not built(config, memory=bytes).streams
+    with pytest.raises(ValueError, match=r"^site 'a' needs .*; take --memory-gb 0.01, or run.py data prepare /.* DST$"):
+        built(config, memory=bytes - 1)
+
+
+LOADING = """
+import resource, numpy as np
+from sites.shard import load
+class Source:
+    def patients(self): return [str(n) for n in range(40)]
+    def kspace(self, patient): return np.full((1, 1, 1024, 1024), int(patient), np.complex64)
+load(Source(), ["0"], "a", "train", "cpu", None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+shard = load(Source(), Source().patients(), "a", "train", "cpu", None)
+assert [int(part.real.max()) for part in shard.kspace[:, 0, 0, :1]] == list(range(40))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_a_split_takes_its_memory_once() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.25 * 40 * 8  # MiB
 
 
 def test_fused_shards_are_the_same_in_memory_and_on_disk(tmp_path: Path) -> None:
@@ -419,6 +497,16 @@ def test_reading_ahead_stops_when_nobody_asks() -> None:
     assert 3 <= len(done) < 10
     assert list(ahead(abs, [-1, -2, -3])) == [1, 2, 3]
     assert list(ahead(abs, [])) == []
+    done.clear()
+
+    def slowly(item: int) -> int:
+        time.sleep(0.1)
+        return work(item)
+
+    reading = ahead(slowly, range(100))
+    next(reading)
+    del reading
+    assert len(done) <= 2  # what was queued is not read any more
     assert threading.active_count() == before
 
 
@@ -435,6 +523,10 @@ def test_a_workshop_reads_files_once_for_all_seeds(tmp_path: Path) -> None:
     assert not torch.equal(one, other)
     fresh = torch.cat([b.mask for b in built(config, seed=1).train_batches(1, 0, 8) if b.mask is not None])
     assert torch.equal(other, fresh)
+    larger = workshop.site(BuildSite(config, MATRIX, 0, None, OfFiles(batch_size=3)), "cpu")
+    assert larger._shards is first._shards
+    workshop.site(BuildSite(config, MATRIX // 2, 0, None, OfFiles()), "cpu")
+    assert len(workshop._of_files) == 1
 
 
 def test_fewer_slices_than_a_batch_are_refused(tmp_path: Path) -> None:
