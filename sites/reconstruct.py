@@ -118,16 +118,21 @@ def find_volume(config: RunConfig, name: str, coils: bool = False) -> Volume:
 
 
 def _patient(config: RunConfig, site: SiteConfig, patient: str) -> Volume:
-    """Scan or read a patient anew. Raises ValueError if the site has none of that name, or brought its own images."""
+    """Scan or read a patient anew. Raises ValueError if the site has none of that name, or brought its own images,
+    or if nobody is named and it tests nobody, or if of the patient no slice can be used.
+    """
     source = _source(config, site)
     names = source.patients()
-    tested = names[min(site.train_patients + site.val_patients, len(names) - 1)]
+    tested = names[site.train_patients + site.val_patients :][: site.test_patients]
     if patient and patient not in names:
-        raise ValueError(
-            f"{site.name} has no patient {patient!r}; give one of {names[0]} to {names[-1]} (tested on from {tested})"
-        )
-    chosen = patient or tested
+        told = f"tested on from {tested[0]}" if tested else "none is tested on"
+        raise ValueError(f"{site.name} has no patient {patient!r}; give one of {names[0]} to {names[-1]} ({told})")
+    if not (patient or tested):
+        raise ValueError(f"{site.name} tests nobody; name a patient it trains on, as {site.name}/{names[0]}, or a file")
+    chosen = patient or tested[0]
     kspace = source.kspace(chosen)
+    if not len(kspace):
+        raise ValueError(f"{site.name}/{chosen}: every file was skipped as bad; name another patient")
     notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
     return Volume(name=chosen, site=site.name, kspace=kspace, notes=notes)
 

@@ -31,6 +31,7 @@ from sites.reconstruct import Reconstruction, apply_network, check_run, find_vol
 from sites.run_directory import config_toml
 from sites.site import Site
 from tests.sites.sources import made
+from tests.sites.test_files import hospital
 
 ANNA = SiteConfig(name="anna", train_patients=1, val_patients=1, test_patients=2, slices=3, center_fraction=0.2)
 BERTA = replace(ANNA, name="berta", mask="equispaced")
@@ -549,3 +550,27 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 def test_a_site_that_changes_nothing_is_said_so(run_dir: Path, tmp_path: Path) -> None:
     result = applied(run_dir, npy(tmp_path / "a.npy", noise(3, 16, 20) * disc()), site="anna")
     assert result.notes[0].startswith("site anna changes nothing")
+
+
+def test_a_site_that_tests_nobody_needs_a_name(tmp_path: Path) -> None:
+    sites = (real_site(hospital(tmp_path / "real", 3), use="train"), ANNA)
+    run = config(institutions=sites)
+    with pytest.raises(ValueError, match=r"^real tests nobody; name a patient it trains on, as real/p\d, or a file$"):
+        find_volume(run, "real")
+    with pytest.raises(ValueError, match=r"to p\d \(none is tested on\)"):
+        find_volume(run, "real/q")
+    assert find_volume(run, "real/p1").name == "p1"
+
+
+def test_a_patient_of_whom_nothing_is_left_is_refused(tmp_path: Path) -> None:
+    folder = hospital(tmp_path / "real", 2)
+    for file in folder.iterdir():
+        with h5py.File(file, "a") as opened:
+            opened["kspace"][1, 3, 3] = np.nan
+    run = config(institutions=(real_site(folder), ANNA), skip_bad=True)
+    with pytest.raises(ValueError, match=r"^real/p\d: every file was skipped as bad; name another patient$"):
+        find_volume(run, "real")
+
+
+def real_site(folder: Path, **settings: Any) -> SiteConfig:
+    return SiteConfig(name="real", source="files", path=str(folder), center_fraction=0.2, **settings)
