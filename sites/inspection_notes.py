@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from sites.inspection import Group, Inspection
+from sites.sources.measured import TOO_GOOD, UNDERSAMPLED
 from sites.sources.recordings import Problem
 
 
@@ -25,20 +26,11 @@ def notes(inspection: Inspection) -> list[str]:
 
 def _of_group(group: Group) -> Iterator[str]:
     if not group.complete:
-        yield (
-            "undersampled k-space without a reference; input for `run.py reconstruct` only, "
-            "it cannot be trained or scored on"
-        )
+        yield UNDERSAMPLED
     if group.synthesised:
-        yield (
-            "k-space synthesised from images (the file says so, or it is Hermitian, without phase), "
-            "which flatters results (Shimron et al., PNAS 2022)"
-        )
+        yield f"k-space was synthesised from images (the file says so, or it has no phase), {TOO_GOOD}"
     if group.kind == "image":
-        yield (
-            "images; their k-space has to be synthesised, which flatters results "
-            "(Shimron et al., PNAS 2022); every report will say so"
-        )
+        yield f"images; their k-space has to be synthesised, {TOO_GOOD}; every report will say so"
     if group.rows[0] < group.rows[1] or group.columns[0] < group.columns[1]:
         yield "matrices differ; --matrix N brings them to one size, undistorted"
     yield from group.notes

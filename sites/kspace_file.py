@@ -19,13 +19,10 @@ from sites.physics import to_kspace
 from sites.sources import arrays, fastmri
 from sites.sources.base import KSpace
 from sites.sources.find import find, read
-from sites.sources.measured import padded, pattern, samples, synthesised
+from sites.sources.measured import SYNTHESISED, ZERO_PHASE, padded, pattern, samples, synthesised
 from sites.sources.recordings import Recording
 
 Array = npt.NDArray[Any]
-
-FROM_IMAGES = "k-space was synthesised from images: scores are better than on measured k-space (Shimron, PNAS 2022)"
-HERMITIAN = "k-space is that of magnitude images, with neither phase nor noise; " + FROM_IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +94,7 @@ def _of_image(recording: Recording, image: npt.NDArray[np.float32]) -> Volume:
     """As if every slice had been scanned in full. image: [S, H, W]."""
     left_out = recording.shape[0] - len(image)
     dropped = (f"slices without any signal were left out: {left_out}",) if left_out else ()
-    notes = (FROM_IMAGES, *recording.notes, *dropped)
+    notes = (SYNTHESISED, *recording.notes, *dropped)
     kspace = to_kspace(image.astype(np.complex64))[:, np.newaxis]
     return Volume(name=recording.patient, kspace=kspace, sampling="fully sampled", notes=notes)
 
@@ -131,7 +128,7 @@ def _measured(recording: Recording, kspace: KSpace) -> Volume:
     words += " (zero-padded)" if is_padded else ""
     notes = tuple(note for note in recording.notes if note != arrays.AXES)  # who reconstructs has --coils before them
     if recording.synthesised or (complete and synthesised(kspace)):
-        notes = (FROM_IMAGES if recording.synthesised else HERMITIAN, *notes)
+        notes = (SYNTHESISED if recording.synthesised else ZERO_PHASE, *notes)
     return Volume(
         name=recording.patient,
         kspace=kspace,

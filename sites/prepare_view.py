@@ -15,6 +15,7 @@ from sites.data_view import between, bullet, counted, problem_lines
 from sites.inspection_notes import listed
 from sites.prepare import NAMELESS
 from sites.prepared import Converted, Outcome
+from sites.sources.measured import SYNTHESISED
 
 Row = Sequence[Converted]  # the files of one contrast of an institution
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -97,4 +98,4 @@ def _notes(files: Sequence[Converted]) -> Iterator[str]:
     if mixed:
         yield f"{listed(mixed)}: matrices or coils differ; --matrix N and --virtual-coils N make them equal"
     if any(each.synthesised for each in files):
-        yield "k-space synthesised from images flatters results (Shimron et al., PNAS 2022); reports will say so"
+        yield f"{SYNTHESISED}; reports will say so"

@@ -15,14 +15,11 @@ import numpy as np
 from sites.config import SiteConfig
 from sites.sources.base import KSpace, Rows
 from sites.sources.forward import synthesise
-from sites.sources.measured import UNDERSAMPLED, ZERO_PHASE, checked
+from sites.sources.measured import SYNTHESISED, UNDERSAMPLED, ZERO_PHASE, checked
 from sites.sources.recordings import Recording
 from sites.sources.resample import field_of_view, mix, mixing, resample
 from sites.sources.select import SPLITS, select, shares
 
-SYNTHESISED = (
-    "k-space was synthesised from images, which makes results too good: Shimron et al., PNAS 2022, arXiv 2109.08237"
-)
 BY_SLICES = "one patient, divided by slices: those tested are neighbours of those trained on, so scores are too good"
 CHANGED = "are not those that the run divided when it began; restore them, or start anew with another --out"
 

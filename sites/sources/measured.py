@@ -23,10 +23,9 @@ HERMITIAN = 1e-2  # of its norm: what an image that a scanner measured has at le
 
 UNDERSAMPLED = "undersampled k-space without a reference cannot be trained or scored on; `run.py reconstruct` takes it"
 NO_SIGNAL = "of k-space is zero throughout; take it out of the file, or --skip-bad leaves it out"
-ZERO_PHASE = (
-    "k-space has no phase, as that of magnitude images, which makes results too good: "
-    "Shimron et al., PNAS 2022, arXiv 2109.08237"
-)
+TOO_GOOD = "which makes results too good: Shimron et al., PNAS 2022, arXiv 2109.08237"
+SYNTHESISED = f"k-space was synthesised from images, {TOO_GOOD}"
+ZERO_PHASE = f"k-space has no phase, as that of magnitude images, {TOO_GOOD}"
 
 
 def checked(recording: Recording, read: KSpace | Image, skip_bad: bool) -> tuple[Measured, bool]:

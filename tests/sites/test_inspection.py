@@ -12,6 +12,7 @@ from sites.data_view import InspectionView, headline
 from sites.inspection import BINS, Inspection, inspect, plan
 from sites.inspection_notes import listed, notes, similar
 from sites.institutions import survey
+from sites.sources.measured import UNDERSAMPLED
 from sites.sources.recordings import Problem
 from tests.sites.sources import made
 
@@ -89,11 +90,14 @@ def test_histogram_and_picture_are_those_of_the_image(folder: Path) -> None:
 
 def test_notes_say_what_the_data_are_good_for(folder: Path) -> None:
     told = " ".join(notes(look(folder)))
-    assert "partial: undersampled k-space without a reference; input for `run.py reconstruct` only" in told
-    assert "flat: k-space synthesised from images" in told
+    assert f"partial: {UNDERSAMPLED}" in told
+    assert "flat: k-space was synthesised from images" in told
     assert "ixi: images; their k-space has to be synthesised" in told
     assert "Shimron" in told
     assert "flat: one patient" in told
+    assert "passed over" not in told
+    made.nifti(folder / "ixi/IXI000-HH-1-T1_mask.nii.gz", made.ras(made.head()))
+    assert "1 file is named as a segmentation or mask and passed over" in " ".join(notes(look(folder)))
     assert "nyu:" not in told
 
 
