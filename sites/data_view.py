@@ -15,17 +15,16 @@ from rich.text import Text
 from engine.columns import Column, cut, fit, line, longest, titles
 from engine.pictures import GAP, HalfBlocks, half_blocks, sparkline
 from engine.standings import number
-from engine.types import Split
 from sites.inspection import Group, Inspection, Values
 from sites.inspection_notes import listed, notes, similar
 from sites.sources.recordings import Image, Problem
+from sites.sources.select import SPLITS
 
 NARROWEST = 12  # columns of a picture,
 WIDEST = 40  # and at most
 FEW = 8  # problems that are shown one by one
 EXAMPLES = 2  # files named of many with the same problem
 NO_CONTRAST = "–"
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from sites.inspection_notes import listed
 from sites.prepare import NAMELESS
 from sites.prepared import Converted, Outcome
 from sites.sources.measured import SYNTHESISED
+from sites.sources.select import SPLITS
 
 Row = Sequence[Converted]  # the files of one contrast of an institution
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def outcome_view(outcome: Outcome, width: int, seconds: float) -> Group:
