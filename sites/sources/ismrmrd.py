@@ -66,7 +66,6 @@ def _recording(group: Any, path: Path, root: Path, patient: str) -> Recording:
     xml = elements(text(group["xml"][()]))
     grid = layout(xml, _heads(group))
     told = header(xml)
-    counts = grid.counts
     return Recording(
         patient=patient,
         contrast=contrast_of_path(path, root) or contrast_of(told.protocol),
@@ -75,7 +74,7 @@ def _recording(group: Any, path: Path, root: Path, patient: str) -> Recording:
         shape=grid.final,
         kind="kspace",
         split=split_of(path, root),
-        complete=is_complete((counts.sum(axis=1) > 0)[:, np.newaxis]),
+        complete=is_complete(grid.measured),
         field_strength=told.field_strength,
         scanner=told.scanner,
         notes=grid.notes,

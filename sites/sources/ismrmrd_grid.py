@@ -56,6 +56,13 @@ class Grid:
         return counts
 
     @property
+    def measured(self) -> npt.NDArray[np.bool_]:
+        """[S, H, W], in any partition."""
+        rows = np.arange(self.shape[2])[:, np.newaxis]
+        inside = (rows >= self.start) & (rows < self.start + self.samples[1] - self.samples[0])
+        return np.asarray(inside & (self.counts.sum(axis=1) > 0)[:, np.newaxis])
+
+    @property
     def final(self) -> tuple[int, int, int, int]:
         """S, C, H, W after all."""
         return self.shape[0] * self.kept[1], self.shape[1], *self.sides

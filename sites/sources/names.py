@@ -33,7 +33,8 @@ _SESSION = re.compile(
 )
 _NUMBERED = re.compile(r"(?<![a-z0-9])(study|scan)[-_]?\d+(?![a-z0-9])", re.IGNORECASE)
 _LABEL = re.compile(
-    r"((lesion)?seg|segmentation|(brain)?mask|labels?|lesions?|roi|gt|consensus|dseg|probseg)\d?", re.IGNORECASE
+    r"((lesion)?seg|(manual)?segmentation|(brain)?mask|msk|labels?|lesions?|roi|gt|consensus|dseg|probseg)\d?",
+    re.IGNORECASE,
 )
 _DULL = re.compile(r"(anat|nii|nifti|images?|raw|data|dicom|derivatives|preprocessed|mri|mr)")
 _IDS = (  # patients of known collections; what follows is hospital, scan or time point
@@ -102,14 +103,14 @@ def _numbered(paths: Sequence[Path], own: list[str], root: Path) -> list[str]:
 
 
 def is_label(path: Path) -> bool:
-    """Whether a file is named as a segmentation or a mask: after contrast and patient, or right before the contrast.
+    """Whether a file is named as a segmentation or a mask: after the contrast or right before it, or else at the end.
 
     `p1_T1_seg`, `p1_mask2`, `lesion-T1`; but not `lesion_study_p1_T1`, nor the patient `sub-GT01`.
     """
     parts = _parts(re.sub(r"^sub-[A-Za-z0-9]+", "", stem(path)))
     _, where = _contrast([_word(part) for part in parts])
     rest = [part for index, part in enumerate(parts) if index not in where]
-    after = [*rest[max(0, where.start - 1) :]] if where else [part for part in rest if not part.isdigit()][-1:]
+    after = [*rest[max(0, where.start - 1) :]] if where else [part for part in rest if not part.isdigit()][-2:]
     return any(_LABEL.fullmatch(part) for part in after)
 
 

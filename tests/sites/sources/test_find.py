@@ -185,6 +185,7 @@ def test_numbered_scans_side_by_side_are_of_several_patients() -> None:
         ("BraTS20_Training_001_seg", True), ("BraTS-GLI-00001-000-seg", True), ("training01_01_mask1", True),
         ("lesion_mask", True), ("mask_003", True), ("p1_T1_brain_mask", True), ("sub-01_T1w_label-lesion_mask", True),
         ("1-LesionSeg-Flair", True), ("p1_lesion_T1", True), ("consensus_gt", True), ("sub-01_dseg", True),
+        ("sub-strokecase0001_ses-0001_lesion-msk", True), ("p1_ManualSegmentation_1", True), ("p1_mask_v2", True),
     ],
 )  # fmt: skip
 def test_segmentations_and_masks(name: str, label: bool, tmp_path: Path) -> None:

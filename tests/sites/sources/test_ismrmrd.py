@@ -12,6 +12,7 @@ import pytest
 
 from sites.sources.base import KSpace
 from sites.sources.find import find, read
+from sites.sources.measured import checked
 from sites.sources.recordings import Recording
 from tests.sites.sources.made import Array, fft2c, header, ifft2c, ismrmrd, kspace, lines
 
@@ -198,7 +199,9 @@ def test_a_disc_is_round_whatever_the_sides_of_its_pixels(
     assert image.max() == pytest.approx(1, rel=0.1)
 
 
-def test_a_partial_echo_is_oversampled_still(tmp_path: Path) -> None:
+def test_a_partial_echo_is_oversampled_still_and_not_complete(tmp_path: Path) -> None:
     late = [(data[:, 8:], {**fields, "center_sample": X // 2 - 8}) for data, fields in lines(kspace(1, 2, X, Y))]
     recording = found(ismrmrd(tmp_path / "a.h5", late))
-    assert (recording.shape[2], recording.readout) == (X, X // 2)
+    assert (recording.shape[2], recording.readout, recording.complete) == (X, X // 2, False)
+    with pytest.raises(ValueError, match="undersampled"):
+        checked(recording, read(recording), skip_bad=False)
