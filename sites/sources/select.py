@@ -54,7 +54,7 @@ def select(config: SiteConfig, skip_bad: bool) -> Selection:
     root = Path(config.path)
     recordings, problems = find(root, "" if config.source == "files" else config.source)
     try:
-        if not recordings and config.source != "files":
+        if not recordings and config.source != "files" and [each.path for each in problems] == [root]:
             raise ValueError(f"{root} holds nothing that the reader {config.source} takes; see run.py data inspect")
         if not recordings:
             raise ValueError(_told(problems))

@@ -266,6 +266,7 @@ def test_what_is_not_asked_for_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "junk.nii").write_bytes(b"nothing")
     assert "junk.nii" in refusal(of_files(tmp_path))
     assert settled(of_files(tmp_path, source="fastmri")).test_patients == 1
+    assert "junk.nii: " in refusal(of_files(tmp_path, source="nifti"))
     for number in range(3):
         write_image(tmp_path / "b" / f"p{number}_T1.nii.gz")
     write_image(tmp_path / "b" / "q_T2.nii.gz")
