@@ -26,8 +26,15 @@ def summary_view(summary: Mapping[str, Any], preview: Preview | None) -> Rendera
     parts: list[RenderableType] = [Text()]
     if preview is not None:  # first: on a small terminal the table must stay in sight
         parts += [Text(f" one slice of {preview.site}", "bright_black"), pictures(preview, WIDEST), Text()]
-    warnings = [Text(f" ⚠ {one_line(text)}", "yellow") for text in summary.get("warnings", ())]
-    return Group(*parts, Scores(summary), Text(), facts_table(summary), *warnings)
+    return Group(*parts, Scores(summary), Text(), facts_table(summary), warnings_view(summary.get("warnings", ())))
+
+
+def warnings_view(warnings: Sequence[str]) -> Table:
+    """What must be known of the data, a mark and a text each."""
+    table = Table.grid(padding=(0, 1))
+    for text in warnings:
+        table.add_row(Text(" ⚠", "yellow"), Text(one_line(text), "yellow"))
+    return table
 
 
 def pictures(preview: Preview, width: int) -> HalfBlocks:
@@ -94,7 +101,7 @@ def score_columns(rows: Sequence[Site], target: str | None, width: int) -> list[
     every = [
         Column("  site", 0, min(name, 16), site, most=name),
         Column("role", 3, 6, lambda row, _: Text(row["role"])),
-        Column("slices", 4, 6, lambda row, _: Text(str(row["train_slices"])), right=True),
+        Column("trained", 4, 7, lambda row, _: Text(str(row["train_slices"])), right=True),
         Column("PSNR dB", 0, 18, psnr, right=True),
         Column("SSIM", 1, 11, change("ssim", 3), right=True),
         Column("NMSE", 2, 11, change("nmse", 3), right=True),

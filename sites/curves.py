@@ -30,14 +30,14 @@ DASHED: dict[str, Any] = {"ls": (0, (4, 3)), "lw": 0.9}
 
 
 def figure_of(width: float, height: float, title: str, warnings: Sequence[str] = ()) -> Figure:
-    """Inches. warnings: what must be known of the data, written below."""
+    """Inches. warnings: what must be known of the data, written below the title."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    lines = [line for text in warnings for line in textwrap.wrap(plain(text), int(16 * width))]
-    if lines:
-        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5, color="#a05000")
+    lines = [line for text in warnings for line in textwrap.wrap(plain(text), int(14 * width))]
+    room = "\n" * math.ceil(0.6 * len(lines))  # of the title's larger lines
+    figure.suptitle(title + room, x=0.01, ha="left", fontweight="bold")
+    figure.text(0.01, 0.98 - 0.22 / height, "\n".join(lines), va="top", fontsize=6.5, color="#a05000")
     return figure
 
 

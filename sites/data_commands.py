@@ -78,12 +78,14 @@ def inspect(argv: Sequence[str], _began: float) -> None:
         planned = inspection.plan(command.path, command.quick, command.institution)
         found = inspection.inspect(planned, advance_to("reading", planned.samples))
     if not found.groups:
-        raise ValueError(_nothing(found))
+        raise ValueError(_nothing(found, command.path))
     console.print(InspectionView(found, command.all))
     console.print(Text(), Text(" ").append_text(headline(found)), sep="\n", soft_wrap=True)
 
 
-def _nothing(found: Inspection) -> str:
+def _nothing(found: Inspection, path: Path) -> str:
+    if not found.problems:
+        return f"{path}: there is nothing to use"
     first = found.problems[0]
     more = f" (and {len(found.problems) - 1} more problems)" if len(found.problems) > 1 else ""
     return f"{first.path}: {first.reason}{more}; there is nothing to use"

@@ -82,6 +82,8 @@ def taken(plan: Plan) -> Iterator[Path]:
 def check_destination(plan: Plan) -> None:
     """Raises ValueError if DST holds something else, or a conversion of other sources, settings or patients."""
     dst = plan.dst
+    if dst.resolve().is_relative_to(plan.src.resolve()):
+        raise ValueError(f"{dst} is inside {plan.src}, which would then be read as a source; choose a DST beside it")
     if dst.exists() and not dst.is_dir():
         raise ValueError(f"{dst} is a file; choose another DST")
     ours = (".lock", f".{MANIFEST}.tmp")

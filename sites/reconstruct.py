@@ -67,6 +67,9 @@ def apply_network(
     if site and volume.mask is not None and not config.algorithm.personal:
         notes.append(f"site {site} changes nothing: k-space is undersampled already, the network is everyone's")
     _check_size(config, volume)
+    rows, columns = volume.kspace.shape[-2:]
+    if (rows, columns) != (config.matrix, config.matrix):
+        notes.append(f"the network was trained on {config.matrix} × {config.matrix}, and this is {rows} × {columns}")
     if volume.mask is None:
         volume = _undersampled(volume, owner)
     workspace, own = load_network(config, run_dir, owner.name)

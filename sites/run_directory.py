@@ -152,7 +152,9 @@ def stored_config(path: Path) -> RunConfig:
 
     file = path / "config.toml"
     if not file.exists():
-        raise ValueError(f"{path} holds no run (there is no config.toml); name a run directory")
+        raise ValueError(
+            f"{path} holds no run (there is no config.toml); name a run directory (a table has its own in runs/)"
+        )
     return read_config(file)
 
 

@@ -147,7 +147,8 @@ class FusedSite:
         sizes = {part.name: part.size for part in parts}
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{site} {size}" for site, size in sizes.items())
-            raise ValueError(f"slices of different coils, rows, columns cannot be fused ({told}); prepare them to one")
+            mend = "bring them to one, as run.py data prepare --virtual-coils N --matrix N does"
+            raise ValueError(f"slices of different coils or size cannot be fused ({told}); {mend}")
 
     def slices(self, split: Split) -> int:
         """Number of training slices; of the other splits none, its parts are scored."""

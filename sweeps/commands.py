@@ -160,7 +160,5 @@ def _show(plan: Plan, stored: Stored) -> None:
         console.print(
             Text(f"{missing} of {len(plan.federations)} federations are missing: run.py resume {plan.out} goes on")
         )
-    console.print(
-        Text(" table.md, table.tex, table.csv, patients.csv and figures/train_test.png are in", "bright_black")
-    )
+    console.print(Text(" (table.md, table.tex, table.csv, patients.csv, figures/train_test.png)", "bright_black"))
     console.print(Text(f"table: {plan.out}"), soft_wrap=True)

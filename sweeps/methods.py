@@ -68,6 +68,7 @@ def _method(label: str, spec: str, train: TrainConfig, model: ModelConfig) -> Me
     try:
         chosen.algorithm.check(chosen.model, chosen.train)
     except ValueError as error:
-        raise ValueError(f"methods: {spec!r}: {error}") from error
+        mended = ":".join([spec, *(f"{key}={value}" for key, value in re.findall(r"--([\w-]+) ([\w.]+)", str(error)))])
+        raise ValueError(f"methods: {spec!r}: {error}, for this row alone {mended}") from error
     slug = re.sub(r"[^\w.=+-]+", "+", spec)
     return Method(label=label, slug=slug, algorithm=chosen.algorithm, train=chosen.train, model=chosen.model)

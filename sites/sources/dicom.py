@@ -41,7 +41,7 @@ def find(files: Sequence[Path], root: Path) -> Found:
     try:
         import pydicom  # noqa: F401
     except ImportError:
-        return [], [Problem(path=paths[0] if len(paths) == 1 else root, reason=EXTRA)]
+        return [], [Problem(path=paths[0], reason=EXTRA)]  # the first speaks for all
     series, problems = _by_series(paths)
     recordings: list[Recording] = []
     for held, first in series.values():

@@ -145,5 +145,5 @@ def test_without_pydicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "pydicom", None)
     recordings, (problem,) = find(tmp_path)
     assert not recordings
-    assert (problem.path, problem.reason) == (tmp_path, EXTRA)
+    assert (problem.path.parent, problem.reason) == (tmp_path, EXTRA)
     assert "pip install" in EXTRA
