@@ -15,6 +15,7 @@ from engine.records import encoded
 from engine.types import Scores
 from sites.reconstruct import Reconstruction
 from sites.report import draw_slice
+from sites.sources.measured import SYNTHESISED, ZERO_PHASE
 
 Write = Callable[[Path, Reconstruction], None]
 
@@ -56,6 +57,7 @@ def _write_hdf5(path: Path, result: Reconstruction) -> None:
         file.attrs["weights_sha256"] = result.weights_sha256
         file.attrs["algorithm"] = result.algorithm
         file.attrs["sampling"] = result.volume.sampling
+        file.attrs["synthesised"] = bool({SYNTHESISED, ZERO_PHASE} & {*result.volume.notes})  # a reader says so again
         if result.scores is not None:
             scores = {image: asdict(scores) for image, scores in result.scores.items()}
             file.attrs["scores"] = json.dumps(encoded(scores), allow_nan=False)
