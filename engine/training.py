@@ -25,6 +25,8 @@ from engine.types import Batch, Broadcast, Scan, SiteLike, TrainingStopped
 from engine.weights import FlatWeights
 
 T = TypeVar("T")
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of two batches of latents [B, D] and [M, D]: a scalar."""
 
 
 def seeded(seed: int, build: Callable[[], T]) -> T:
@@ -195,6 +197,18 @@ class LocalTraining:
         """[count, D] of those the target sent before the round, drawn from this site's stream."""
         latents = self.received("latents")
         return latents[self.rng.integers(len(latents), size=count)]
+
+    def matching_loss(self, batch: Batch, forward: Forward, name: str, distance: Distance, weight: float) -> Tensor:
+        """Reconstruction plus a weighted distance of the latents to as many of the target's, logged under its name.
+
+        The target itself has no distance to descend; weight 0 observes it.
+        """
+        reconstruction = self.reconstruction_loss(batch, forward)
+        if self.is_target:
+            return reconstruction
+        apart = distance(forward.latents, self.draw_target_latents(len(forward.latents)))
+        self.log(name, apart)
+        return reconstruction + weight * apart if weight else reconstruction
 
     @torch.no_grad()
     def latents_under(self, name: str, weights: Tensor, batch: Batch) -> Tensor:

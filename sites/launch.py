@@ -51,11 +51,12 @@ class Workshop:
             return self._site_of_files(build, device)
         if any((kept.matrix, kept.seed) != (build.matrix, build.seed) for kept, _ in self._built):
             self._built.clear()  # federations come seed by seed: what one leaves is not asked for again
-        if (build, device) not in self._built:
+        key = replace(build, files=OfFiles()), device  # what concerns files alone makes no other site
+        if key not in self._built:
             assert self._maps is not None
             source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
-            self._built[build, device] = Site(build.config, source, build.seed, device)
-        return self._built[build, device]
+            self._built[key] = Site(build.config, source, build.seed, device)
+        return self._built[key]
 
     def _site_of_files(self, build: BuildSite, device: str) -> Site:
         from sites.site import Site

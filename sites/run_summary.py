@@ -14,6 +14,7 @@ from engine.records import speed_to_json
 from engine.types import UNSCORED, Role, RoundReport, SiteInfo, SiteScores
 from engine.weights import sha256
 from sites.config import ATLAS, RunConfig, SiteConfig
+from sites.institutions import sub_folders
 from sites.launch import Placed
 from sites.run_directory import RunDirectory
 
@@ -49,12 +50,10 @@ def warnings(config: RunConfig, facts: Facts) -> list[str]:
 
 def _left_out(config: RunConfig) -> list[str]:
     """Sub-folders of --data that became no institution, though none was left out by number."""
-    root = Path(config.data)
-    if not (config.data and config.skip_bad and root.is_dir()):
+    if not (config.data and config.skip_bad):
         return []
     paths = {Path(site.path) for site in config.institutions}
-    below = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    return [] if root in paths else [path.name for path in below if path not in paths]
+    return [path.name for path in sub_folders(Path(config.data)) if path not in paths]
 
 
 def header(config: RunConfig, facts: Facts, run: RunDirectory, placed: Placed) -> Header:

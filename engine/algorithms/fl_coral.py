@@ -37,9 +37,4 @@ class FlCoral(Algorithm):
         """Reconstruction plus the weighted distance of covariances."""
         from engine.discrepancies import coral_loss
 
-        reconstruction = local.reconstruction_loss(batch, forward)
-        if local.is_target:
-            return reconstruction
-        coral = coral_loss(forward.latents, local.draw_target_latents(len(forward.latents)))
-        local.log("coral", coral)
-        return reconstruction + self.alignment_weight * coral if self.alignment_weight else reconstruction
+        return local.matching_loss(batch, forward, "coral", coral_loss, self.alignment_weight)

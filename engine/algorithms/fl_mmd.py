@@ -37,9 +37,4 @@ class FlMmd(Algorithm):
         """Reconstruction plus the weighted squared MMD."""
         from engine.discrepancies import mmd_loss
 
-        reconstruction = local.reconstruction_loss(batch, forward)
-        if local.is_target:
-            return reconstruction
-        mmd = mmd_loss(forward.latents, local.draw_target_latents(len(forward.latents)))
-        local.log("mmd", mmd)
-        return reconstruction + self.alignment_weight * mmd if self.alignment_weight else reconstruction
+        return local.matching_loss(batch, forward, "mmd", mmd_loss, self.alignment_weight)
