@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.placement import Plan
-from engine.types import Array, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Split, TrainingStopped, WorkerLost
+from engine.types import (
+    Array,
+    Broadcast,
+    Preview,
+    Sample,
+    SiteLike,
+    SiteScores,
+    SiteUpdate,
+    Split,
+    TrainingStopped,
+    WorkerLost,
+)
 from engine.weights import Layout
 
 if TYPE_CHECKING:
@@ -62,10 +73,14 @@ class Cohort(ABC):
         return images
 
     def evaluate(
-        self, names: Sequence[str], broadcast: Broadcast, split: Split, latents: bool = False
+        self, names: Sequence[str], broadcast: Broadcast, split: Split, sample: bool = False
     ) -> list[SiteScores]:
         """Scores of the broadcast network at each."""
-        return self.call("evaluate", names, broadcast, split, latents)
+        return self.call("evaluate", names, broadcast, split, sample)
+
+    def samples(self, names: Sequence[str], broadcast: Broadcast) -> list[Sample]:
+        """What the broadcast encoder makes of each one's validation patients."""
+        return self.call("sample", names, broadcast)
 
     def zero_filled(self, names: Sequence[str], split: Split) -> list[SiteScores]:
         """Scores of the zero-filled images at each."""

@@ -14,7 +14,7 @@ from engine.cohort import Cohort, RayCohort, SiteFactory
 from engine.config import Setting
 from engine.ledger import SCORE_BYTES, Ledger
 from engine.placement import Plan
-from engine.shift import mmd
+from engine.shift import shifts
 from engine.streams import rng
 from engine.types import (
     UNSCORED,
@@ -22,8 +22,10 @@ from engine.types import (
     Broadcast,
     Preview,
     RoundReport,
+    Sample,
     Scores,
     ServerState,
+    Shift,
     SiteRound,
     SiteScores,
     SiteUpdate,
@@ -74,6 +76,7 @@ class Facts:
     """What is known before the first round. private_layout: of the weights that each site keeps for itself.
 
     notes: what every report must say of a site's data
+    samples: of the initial network, where shift is measured; empty if the run goes on from a snapshot
     """
 
     train_slices: Mapping[str, int]
@@ -81,6 +84,7 @@ class Facts:
     layout: Layout
     private_layout: Layout
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,7 @@ class Outcome:
     """The end of a run: each site's scores on its test patients, pictures, what crossed after the last round.
 
     private: [R] what each site that trained keeps for itself, if the method is a personal one
+    samples: of the trained network, where shift is measured
     """
 
     test: Mapping[str, SiteScores]
@@ -95,6 +100,7 @@ class Outcome:
     private: Mapping[str, Array]
     previews: Sequence[Preview]
     ledger: Mapping[str, int]
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
 
 class Stopwatch:
@@ -140,6 +146,7 @@ class Driver:
             layout=layout,
             private_layout=private_layout,
             notes=dict(zip(everyone, self.cohort.notes(everyone), strict=True)),
+            samples={} if snapshot else self._samples(),
         )
 
     def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
@@ -181,7 +188,9 @@ class Driver:
         }
         scored = {s.site: s.scores for s in scores}
         sites = {
-            name: SiteRound(metrics=metrics.get(name, {}), scores=scored.get(name, UNSCORED), shift=shifts.get(name))
+            name: SiteRound(
+                metrics=metrics.get(name, {}), scores=scored.get(name, UNSCORED), shift=shifts.get(name, {})
+            )
             for name in self.roles.everyone
         }
         speed = {update.site: update.speed for update in updates if update.speed}
@@ -207,12 +216,14 @@ class Driver:
         zero_filled = self._zero_filled("test")
         self.ledger.add("scores", SCORE_BYTES * sum(self._scored.values()))
         private = self._private() if self.algorithm.personal else {}
+        samples = self._samples()
         return Outcome(
             test={s.site: s for s in test},
             zero_filled=zero_filled,
             private=private,
             previews=pictures,
             ledger=self.ledger.close_round(),
+            samples=samples,
         )
 
     def _zero_filled(self, split: Split) -> dict[str, SiteScores]:
@@ -300,23 +311,43 @@ class Driver:
             for kind, array in update.extra.items():
                 self.ledger.add(kind, array)
 
-    def _evaluate(self, split: Split, measure_shift: bool = True) -> tuple[list[SiteScores], dict[str, float]]:
-        """Everyone's scores, and each site's distance to the target in latent space where it is due."""
-        target = self.roles.target
-        due = measure_shift and target is not None and self.shift_every > 0
-        due = due and self.server.round % max(self.shift_every, 1) == 0
+    def _evaluate(
+        self, split: Split, measure_shift: bool = True
+    ) -> tuple[list[SiteScores], dict[str, dict[str, Shift]]]:
+        """Everyone's scores, and each site's distance to the target where it is due."""
+        due = measure_shift and self.shift_every > 0 and self.server.round % self.shift_every == 0
+        due = due and self.roles.target is not None
         scores = self.cohort.evaluate(self.roles.scored(split), self._current, split, due)
-        latents: dict[str, Array] = {}
         for s in scores:
             self.ledger.add("scores", SCORE_BYTES * len(s.per_volume))
-            if s.latents is not None:
-                self.ledger.add("latents", s.latents)
-                latents[s.site] = s.latents
-        latents = {name: z for name, z in latents.items() if len(z) > 1}  # one has no distribution
-        if target is None or target not in latents:
-            return scores, {}
-        others = [name for name in latents if name != target]
-        return scores, {name: mmd(latents[name], latents[target]) for name in others}
+        return scores, self._shifts({s.site: s.sample for s in scores if s.sample is not None})
+
+    def _samples(self) -> dict[str, Sample]:
+        """Of everyone who has validation patients, if shift is measured."""
+        if not self.shift_every or self.roles.target is None:
+            return {}
+        names = self.roles.scored("val")
+        samples = dict(zip(names, self.cohort.samples(names, self._current), strict=True))
+        self._count_samples(samples)
+        return samples
+
+    def _count_samples(self, samples: Mapping[str, Sample]) -> None:
+        for sample in samples.values():
+            self.ledger.add("latents", sample.latents)
+            self.ledger.add("intensities", sample.intensities)
+
+    def _shifts(self, samples: Mapping[str, Sample]) -> dict[str, dict[str, Shift]]:
+        """Each site's distance to the target, one slice has no distribution."""
+        self._count_samples(samples)
+        target = self.roles.target
+        known = {name: sample for name, sample in samples.items() if len(sample.latents) > 1}
+        if target is None or target not in known:
+            return {}
+        return {
+            name: shifts(known[name], known[target], rng(self.seed, "shift", name, self.server.round))
+            for name in known
+            if name != target
+        }
 
 
 def mean_private(kept: Mapping[str, Array]) -> Array:

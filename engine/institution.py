@@ -19,9 +19,10 @@ from engine.config import Setting
 from engine.metrics import mean_scores, score
 from engine.models.unet import pool_latents
 from engine.optimizers import OPTIMIZERS, State
+from engine.shift import BINS, EDGES
 from engine.streams import rng, torch_seed
 from engine.training import LocalTraining, Trainable, Waiting, Workspace, seeded, train
-from engine.types import Array, Batch, Broadcast, Preview, SiteLike, SiteScores, SiteUpdate, Speed, Split
+from engine.types import Array, Batch, Broadcast, Preview, Sample, SiteLike, SiteScores, SiteUpdate, Speed, Split
 
 EVAL_BATCH = 16  # slices a forward pass without gradients
 
@@ -87,19 +88,28 @@ class Institution:
         return _join([batch.input for batch in self._training_batches(broadcast)])
 
     @torch.no_grad()
-    def evaluate(self, broadcast: Broadcast, split: Split, latents: bool = False) -> SiteScores:
-        """Scores of the broadcast network on a split; with its pooled latents if asked for."""
+    def evaluate(self, broadcast: Broadcast, split: Split, sample: bool = False) -> SiteScores:
+        """Scores of the broadcast network on a split; with a sample of it if asked for."""
         self._load(broadcast, training=False)
-        collected: list[Tensor] = []
+        gathered = _Gathered()
 
         def reconstruct(batch: Batch) -> Tensor:
             z, image = self._workspace.reconstruct(batch)
-            if latents:
-                collected.append(pool_latents(z).float())
+            if sample:
+                gathered.add(batch, pool_latents(z))
             return image
 
         scores = self._score(split, reconstruct)
-        return replace(scores, latents=_join(collected)) if latents else scores
+        return replace(scores, sample=gathered.sample()) if sample else scores
+
+    @torch.no_grad()
+    def sample(self, broadcast: Broadcast) -> Sample:
+        """What the broadcast encoder makes of the validation patients: ledger kinds `latents` and `intensities`."""
+        self._load(broadcast, training=False)
+        gathered = _Gathered()
+        for batch in self._workspace.cast(self._site.eval_batches("val", EVAL_BATCH)):
+            gathered.add(batch, self._workspace.encode(batch.input, batch.scan))
+        return gathered.sample()
 
     @torch.no_grad()
     def zero_filled(self, split: Split) -> SiteScores:
@@ -219,6 +229,31 @@ class Institution:
                 truths.append(batch.truth[rows])
                 images.append(image[rows])
         yield torch.cat(truths), torch.cat(images)
+
+
+class _Gathered:
+    """A sample as it grows, batch by batch."""
+
+    def __init__(self) -> None:
+        self._latents: list[Tensor] = []
+        self._patients: list[Tensor] = []
+        self._inputs: list[Tensor] = []
+
+    def add(self, batch: Batch, latents: Tensor) -> None:
+        """A batch and its pooled latents [B, D]."""
+        position = (batch.input.flatten(1) - float(EDGES[0])) * (BINS / float(EDGES[-1] - EDGES[0]))
+        bins = position.long().clamp(0, BINS - 1) + BINS * torch.arange(len(position), device=position.device)[:, None]
+        self._inputs.append(torch.bincount(bins.flatten(), minlength=BINS * len(position)).reshape(-1, BINS))
+        self._latents.append(latents.float())
+        self._patients.append(batch.volume)
+
+    def sample(self) -> Sample:
+        """All of it; a patient's intensities are those of all its slices."""
+        patients, counts = _join(self._patients), _join(self._inputs).astype(np.float64)
+        owners = np.unique(patients)
+        by_patient = np.stack([counts[patients == owner].sum(axis=0) for owner in owners])
+        parts = by_patient / by_patient.sum(axis=1, keepdims=True)
+        return Sample(latents=_join(self._latents), patients=patients, intensities=parts.astype(np.float32))
 
 
 def _join(parts: list[Tensor]) -> Array:

@@ -1,8 +1,9 @@
 """What crossed the sites' boundaries, in bytes by kind.
 
-Kinds: weights (both ways), latents, raw, scores, state, previews; private, what sites otherwise keep for themselves,
-for those without and for the trained network at the end; and whatever an algorithm sends besides (control, encoders,
-identifier). The weights a site evaluates after a round are those it starts the next with: counted once.
+Kinds: weights (both ways), latents, intensities (histograms, for the shift), raw, scores, state, previews; private,
+what sites otherwise keep for themselves, for those without and for the trained network at the end; and whatever an
+algorithm sends besides (control, encoders, identifier). The weights a site evaluates after a round are those it starts
+the next with: counted once.
 """
 
 from __future__ import annotations

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from engine.types import RoundReport, Scores, SiteRound, Speed
+from engine.types import RoundReport, Scores, Shift, SiteRound, Speed
 
 Json = dict[str, Any]
 
 
 def report_to_json(report: RoundReport) -> Json:
     """{"round", "sites": {name: {"metrics", "psnr", "ssim", "nmse", "shift"}}, "ledger", "seconds"}, and perhaps
-    "speed": {name: {"input_slices_per_second", "training_slices_per_second"}}."""
+    "speed": {name: {"input_slices_per_second", "training_slices_per_second"}}.
+
+    "shift": {measure: {"value", "low", "high", "p"}}, see `engine.types.Shift`.
+    """
     speed = {"speed": {name: speed_to_json(each) for name, each in report.speed.items()}} if report.speed else {}
     return {
         "round": report.round,
@@ -70,7 +74,7 @@ def _site_to_json(site: SiteRound) -> Json:
     return {
         "metrics": _numbers(site.metrics),
         **_numbers({"psnr": scores.psnr, "ssim": scores.ssim, "nmse": scores.nmse}),
-        "shift": None if site.shift is None else _number(site.shift),
+        "shift": {measure: _numbers(asdict(shift)) for measure, shift in site.shift.items()},
     }
 
 
@@ -78,7 +82,10 @@ def _site_from_json(record: Mapping[str, Any]) -> SiteRound:
     return SiteRound(
         metrics={key: float(value) for key, value in record["metrics"].items()},
         scores=Scores(psnr=float(record["psnr"]), ssim=float(record["ssim"]), nmse=float(record["nmse"])),
-        shift=None if record["shift"] is None else float(record["shift"]),
+        shift={
+            measure: Shift(**{key: float(value) for key, value in shift.items()})
+            for measure, shift in record["shift"].items()
+        },
     )
 
 

@@ -85,7 +85,7 @@ def _site_row(info: SiteInfo, state: State) -> Row:
         psnr_gain=last.scores.psnr - before.psnr,
         ssim=last.scores.ssim,
         ssim_gain=last.scores.ssim - before.ssim,
-        shift=math.nan if last.shift is None else last.shift,
+        shift=last.mmd,
         history=tuple(site.scores.psnr for site in rounds),
     )
 

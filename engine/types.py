@@ -165,16 +165,31 @@ UNSCORED = Scores(psnr=math.nan, ssim=math.nan, nmse=math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What a site shows of its validation patients so that its shift can be measured: no images.
+
+    latents: float32 [N, D] pooled, a row a slice; ledger kind `latents`
+    patients: int64 [N] whose slice each row is, ascending from 0
+    intensities: float32 [patients, BINS] the part of each patient's network input in each of the bins of
+        `engine.shift.EDGES`; ledger kind `intensities`
+    """
+
+    latents: Array
+    patients: Array
+    intensities: Array
+
+
+@dataclass(frozen=True, kw_only=True)
 class SiteScores:
     """One site's evaluation of the broadcast model on one split.
 
-    per_volume: patient index -> Scores; latents: float32 [N, D] pooled, only when asked for
+    per_volume: patient index -> Scores; sample: only when asked for
     """
 
     site: str
     scores: Scores
     per_volume: tuple[Scores, ...]
-    latents: Array | None = None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,15 +222,35 @@ class SiteInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """How far a site lies from the target by one measure, and what chance alone would show.
+
+    low, high: the middle 95 % of what is measured when patients are exchanged at random between the two sites
+    p: part of those exchanges that are measured at least as far apart
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class SiteRound:
     """One site in one round. metrics is empty for a site that did not train, scores are NaN for one without validation.
 
-    shift: squared MMD between the site's and the target's validation latents; None where not measured
+    shift: by measure (`engine.shift.MEASURES`), from the site's and the target's validation patients; empty where not
+        measured
     """
 
     metrics: Mapping[str, float]
     scores: Scores
-    shift: float | None
+    shift: Mapping[str, Shift] = field(default_factory=dict)
+
+    @property
+    def mmd(self) -> float:
+        """The squared MMD to the target; NaN where not measured."""
+        return self.shift["mmd"].value if "mmd" in self.shift else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)

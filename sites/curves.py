@@ -48,7 +48,7 @@ def draw_curves(run: Run) -> Figure:
         ("Training loss", "loss", lambda site: site.metrics.get("loss")),
         ("PSNR, validation patients", "dB", lambda site: site.scores.psnr),
         ("SSIM, validation patients", "SSIM", lambda site: site.scores.ssim),
-        ("Latent shift to the target, validation patients", "MMD²", lambda site: site.shift),
+        ("Latent shift to the target, validation patients", "MMD²", lambda site: site.mmd),
     ]
     axes = figure.subplots(2, 2)
     for axis, (title, unit, value) in zip(axes.flat, panels, strict=True):

@@ -53,7 +53,7 @@ def federate(
         what += [f"simulating {len(config.institutions) - real}"] * (real < len(config.institutions))
         phase(f"{' and '.join(what)} institutions")
         facts = driver.start(factories(config, sources), anatomy.result(), run.snapshot)
-        run.begin(placed.device)
+        run.begin(placed.device, facts.samples)
         clock = [time.perf_counter() - began]
         if watcher:
             watcher.start(header(config, facts, run, placed), site_infos(config, facts, placed), run.reports)

@@ -15,15 +15,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import tomli_w
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from engine import checkpoint
 from engine.checkpoint import write_atomically
 from engine.driver import Facts, Outcome, Snapshot, mean_private
 from engine.ledger import total
 from engine.records import encoded, report_from_json, report_to_json
-from engine.types import RoundReport
+from engine.types import RoundReport, Sample
 from sites.config import RunConfig, SiteConfig, difference, flat, identity, stated
 
 PACKAGES = ("torch", "ray", "numpy", "nilearn", "federated-mr")
@@ -48,12 +49,21 @@ class RunDirectory:
         """Whether all rounds are done and summed up."""
         return len(self.reports) == self.config.rounds and (self.path / "summary.json").exists()
 
-    def begin(self, device: str) -> None:
-        """Write the configuration; cut the rounds back to the checkpoint."""
+    def begin(self, device: str, samples: Mapping[str, Sample]) -> None:
+        """Write the configuration; cut the rounds back to the checkpoint. samples: of the initial network, if begun."""
         write_atomically(self.path / "config.toml", config_toml(self.config, device).encode())
         (self.path / "summary.json").unlink(missing_ok=True)
         lines = [json.dumps(report_to_json(report), allow_nan=False) + "\n" for report in self.reports]
         write_atomically(self.rounds_file, "".join(lines).encode())
+        self._keep_latents("before", samples)
+
+    def _keep_latents(self, when: str, samples: Mapping[str, Sample]) -> None:
+        """`latents.safetensors`: {when}/{site} float32 [N, D] beside those of another time."""
+        file = self.path / LATENTS
+        kept = {key: z for key, z in (load_file(file) if file.exists() else {}).items() if not key.startswith(when)}
+        kept |= {f"{when}/{site}": np.ascontiguousarray(sample.latents) for site, sample in samples.items()}
+        if samples:
+            write_atomically(file, save(kept))
 
     def append(self, report: RoundReport, snapshot: Snapshot | None) -> None:
         """A round is done: its line first, then the checkpoint that makes it count."""
@@ -85,6 +95,7 @@ class RunDirectory:
         if outcome.previews:
             pictures = {f"{p.site}/{kind}": getattr(p, kind) for p in outcome.previews for kind in PICTURES}
             write_atomically(self.path / "previews.safetensors", save(pictures))
+        self._keep_latents("after", outcome.samples)
         complete = dict(summary) | {"ledger": total([r.ledger for r in self.reports] + [summary["ledger"]])}
         text = json.dumps(encoded(complete), indent=2, allow_nan=False) + "\n"
         write_atomically(self.path / "summary.json", text.encode())
@@ -94,6 +105,7 @@ class RunDirectory:
 
 
 CHECKPOINT = "checkpoint"
+LATENTS = "latents.safetensors"  # of the validation patients, under the initial and the trained network
 PERSONAL = "personal"  # the folder of the weights that sites keep for themselves
 PICTURES = ("zero_filled", "reconstruction", "truth")
 

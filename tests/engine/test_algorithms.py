@@ -231,9 +231,9 @@ def test_every_round_reports_the_health_of_the_alignment() -> None:
         assert metrics["adversarial_gradient"] > 0
         assert metrics["alignment_weight"] == pytest.approx(0.1)
         assert metrics["reconstruction_gradient"] > 0
-        assert report.sites[name].shift is not None
+        assert "mmd" in report.sites[name].shift
     assert "identifier_accuracy" not in report.sites["clara"].metrics  # the target trains without
-    assert report.sites["clara"].shift is None
+    assert not report.sites["clara"].shift
 
 
 def test_the_reported_gradients_are_those_of_the_first_batch() -> None:
@@ -287,7 +287,8 @@ def test_what_a_round_exchanges_is_counted() -> None:
     latent = 4 * 4 * TINY.channels * 2**TINY.pool_layers  # bytes of one pooled latent
     report = rounds(federation, 1)[0]
     assert report.ledger["weights"] == 3 * weights + 3 * weights  # down to everyone, up from everyone
-    assert report.ledger["latents"] == 10 * latent * (1 + 2) + 3 * 10 * latent  # target's, then all for the shift
+    shown = 3 * 10 * latent  # all for the shift: of the initial network, and after the round
+    assert report.ledger["latents"] == 10 * latent * (1 + 2) + 2 * shown
     assert report.ledger["scores"] == 3 * 2 * 24
     assert "raw" not in report.ledger
     assert "state" not in report.ledger

@@ -19,7 +19,7 @@ from engine.config import ModelConfig, Setting, TrainConfig
 from engine.driver import Driver, Roles
 from engine.institution import Institution
 from engine.training import Workspace
-from engine.types import Array, Broadcast, Preview, ServerState, SiteScores, SiteUpdate
+from engine.types import Array, Broadcast, Preview, Sample, ServerState, SiteScores, SiteUpdate
 from sites.config import SiteConfig
 from sites.site import Site
 from sites.sources.base import KSpace
@@ -37,9 +37,10 @@ METHODS: dict[str, tuple[object, Call]] = {
     "evaluate": (
         SiteScores,
         lambda site, broadcast: [
-            site.evaluate(broadcast, split, latents) for split in ("train", "val", "test") for latents in (False, True)
+            site.evaluate(broadcast, split, sample) for split in ("train", "val", "test") for sample in (False, True)
         ],
     ),
+    "sample": (Sample, lambda site, broadcast: site.sample(broadcast)),
     "zero_filled": (SiteScores, lambda site, _: [site.zero_filled(split) for split in ("train", "val", "test")]),
     "private": (Array, lambda site, _: site.private() if site._setting.algorithm.personal else None),
     "state": (Array, lambda site, _: site.state()),
@@ -50,7 +51,7 @@ EXCEPTIONS: dict[str, tuple[object, Call]] = {
     "preview": (Preview, lambda site, broadcast: site.preview(broadcast)),
 }
 OF_COHORT = {
-    "train", "encode", "raw", "evaluate", "zero_filled", "slices", "notes", "previews", "private", "states", "restore",
+    "train", "encode", "raw", "evaluate", "samples", "zero_filled", "slices", "notes", "previews", "private", "states", "restore",
 }  # fmt: skip
 NO_SITES_DATA = {"build", "call", "initial_weights", "revive", "close"}  # `call` returns what the methods above do
 
@@ -222,7 +223,7 @@ def test_a_federations_rounds_use_no_exception(algorithm: Algorithm) -> None:
     driver.start()
     for report, snapshot in driver.run(2):
         assert snapshot is not None
-        kinds = {"weights", "latents", "scores", "state"}
+        kinds = {"weights", "latents", "intensities", "scores", "state"}
         assert report.ledger.keys() <= kinds | {"control", "encoders", "identifier"}
     driver.finish(previews=False)
     assert {method for method, _ in cohort.seen} <= METHODS.keys()

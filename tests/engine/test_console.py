@@ -18,6 +18,7 @@ from engine.console import Header, LiveWatcher, PlainWatcher, Watcher, half_bloc
 from engine.pictures import BARS, line_chart, progress_bar, shrink
 from engine.standings import Clock, byte_size, clock_time, number
 from engine.types import Preview, RoundReport, Scores, SiteInfo, SiteRound
+from tests.shifts import mmd_of
 
 SIZES = [(80, 24), (160, 50)]
 LONG = "the university hospital of a rather long name, 大学病院 " * 3
@@ -53,7 +54,7 @@ def report(round: int, sites: list[SiteInfo], accuracy: float = 0.6) -> RoundRep
         site.name: SiteRound(
             metrics={"loss": 1 / round, "l1": 1 / round} | (aligning if site.role == "source" else {}),
             scores=Scores(psnr=20.0 + k + round / 10, ssim=0.6, nmse=0.05),
-            shift=0.01 if site.role == "source" else None,
+            shift=mmd_of(0.01) if site.role == "source" else {},
         )
         for k, site in enumerate(sites)
     }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.records import report_from_json, report_to_json
-from engine.types import RoundReport, Scores, SiteRound
+from engine.types import RoundReport, Scores, Shift, SiteRound
 
 numbers = st.floats(allow_nan=False)
 names = st.text(max_size=12)
@@ -19,7 +19,7 @@ site_rounds = st.builds(
     SiteRound,
     metrics=st.dictionaries(names, numbers, max_size=4),
     scores=st.builds(Scores, psnr=numbers, ssim=numbers, nmse=numbers),
-    shift=st.none() | numbers,
+    shift=st.dictionaries(st.text(max_size=8), st.builds(Shift, value=numbers, low=numbers, high=numbers, p=numbers)),
 )
 reports = st.builds(
     RoundReport,
@@ -46,11 +46,11 @@ def test_round_trip(report: RoundReport) -> None:
 
 
 def test_layout_is_the_documented_one() -> None:
-    site = SiteRound(metrics={"loss": 0.5}, scores=Scores(psnr=20.0, ssim=0.5, nmse=0.1), shift=None)
+    site = SiteRound(metrics={"loss": 0.5}, scores=Scores(psnr=20.0, ssim=0.5, nmse=0.1))
     report = RoundReport(round=3, sites={"a": site}, ledger={"weights": 8}, seconds={"train": 1.5})
     assert report_to_json(report) == {
         "round": 3,
-        "sites": {"a": {"metrics": {"loss": 0.5}, "psnr": 20.0, "ssim": 0.5, "nmse": 0.1, "shift": None}},
+        "sites": {"a": {"metrics": {"loss": 0.5}, "psnr": 20.0, "ssim": 0.5, "nmse": 0.1, "shift": {}}},
         "ledger": {"weights": 8},
         "seconds": {"train": 1.5},
     }
@@ -58,22 +58,23 @@ def test_layout_is_the_documented_one() -> None:
 
 def test_nan_survives_as_valid_json() -> None:
     scores = Scores(psnr=math.inf, ssim=math.nan, nmse=-math.inf)
+    shift = Shift(value=math.nan, low=-1.0, high=math.inf, p=0.5)
     report = RoundReport(
         round=1,
-        sites={"a": SiteRound(metrics={"loss": math.nan}, scores=scores, shift=math.nan)},
+        sites={"a": SiteRound(metrics={"loss": math.nan}, scores=scores, shift={"mmd": shift})},
         ledger={},
         seconds={},
     )
     back = report_from_json(strict_loads(json.dumps(report_to_json(report), allow_nan=False))).sites["a"]
     assert math.isnan(back.metrics["loss"])
     assert math.isnan(back.scores.ssim)
-    assert back.shift is not None
-    assert math.isnan(back.shift)
+    assert math.isnan(back.mmd)
+    assert (back.shift["mmd"].high, back.shift["mmd"].p) == (math.inf, 0.5)
     assert (back.scores.psnr, back.scores.nmse) == (math.inf, -math.inf)
 
 
 def test_numpy_numbers_are_accepted() -> None:
-    site = SiteRound(metrics={"loss": np.float32(0.5)}, scores=Scores(psnr=1, ssim=1, nmse=0), shift=None)  # type: ignore[dict-item]
+    site = SiteRound(metrics={"loss": np.float32(0.5)}, scores=Scores(psnr=1, ssim=1, nmse=0))  # type: ignore[dict-item]
     report = RoundReport(round=1, sites={"a": site}, ledger={"weights": np.int64(8)}, seconds={})  # type: ignore[dict-item]
     json.dumps(report_to_json(report), allow_nan=False)
 

@@ -14,6 +14,7 @@ from engine.records import report_to_json
 from engine.types import RoundReport, Scores, SiteRound
 from sites.report import draw_figures
 from sites.run_reader import read_run
+from tests.shifts import mmd_of
 
 EVERY = ["alignment.png", "curves.png", "reconstructions.png"]
 
@@ -23,7 +24,7 @@ def site_round(round: int, k: int, aligned: bool, shift: bool) -> SiteRound:
     return SiteRound(
         metrics={"loss": 1 / round} | ({"identifier_accuracy": 0.7, **gradients} if aligned and k else {}),
         scores=Scores(psnr=20.0 + k % 5 + round, ssim=0.6, nmse=0.05),
-        shift=0.1 / round if shift and k and round % 2 else None,
+        shift=mmd_of(0.1 / round) if shift and k and round % 2 else {},
     )
 
 

@@ -47,7 +47,7 @@ def config(tmp_path: Path) -> RunConfig:
 
 def report(round: int) -> RoundReport:
     scores = Scores(psnr=20.0 + round, ssim=0.5, nmse=0.1)
-    sites = {"a": SiteRound(metrics={"loss": 1 / round}, scores=scores, shift=None)}
+    sites = {"a": SiteRound(metrics={"loss": 1 / round}, scores=scores)}
     return RoundReport(round=round, sites=sites, ledger={"weights": 8 * round}, seconds={"train": 1.0})
 
 
@@ -58,7 +58,7 @@ def snapshot(round: int) -> Snapshot:
 def train(config: RunConfig, last: int, finish: bool = False) -> None:
     """Rounds up to number `last`, from wherever the directory is, a checkpoint as often as it says."""
     with open_run(config) as run:
-        run.begin("cpu")
+        run.begin("cpu", {})
         for round in range(len(run.reports) + 1, last + 1):
             due = round % config.checkpoint_every == 0 or round == config.rounds
             run.append(report(round), snapshot(round) if due else None)
@@ -121,7 +121,7 @@ def test_resume_cuts_the_rounds_back_to_the_checkpoint(config: RunConfig, done: 
         else:
             assert run.snapshot is None
         assert len(read_rounds(run.path)) == done  # nothing is cut before the run really goes on
-        run.begin("cpu")
+        run.begin("cpu", {})
         assert read_rounds(run.path) == run.reports
     train(config, 7, finish=True)
     assert read_rounds(Path(config.out)) == [report(round) for round in range(1, 8)]
@@ -267,14 +267,14 @@ def test_a_kill_while_beginning_is_no_obstacle(config: RunConfig) -> None:
     (Path(config.out) / ".config.toml.tmp").write_text("rou")
     with open_run(config) as run:
         assert run.reports == []
-        run.begin("cpu")
+        run.begin("cpu", {})
     assert stored_config(Path(config.out)) == replace(config, out="")
 
 
 def test_a_failure_later_keeps_the_run(config: RunConfig) -> None:
     def interrupted() -> Iterator[None]:
         with open_run(config) as run:
-            run.begin("cpu")
+            run.begin("cpu", {})
             run.append(report(1), snapshot(1))
             yield
 
