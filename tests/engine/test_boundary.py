@@ -51,7 +51,8 @@ EXCEPTIONS: dict[str, tuple[object, Call]] = {
     "preview": (Preview, lambda site, broadcast: site.preview(broadcast)),
 }
 OF_COHORT = {
-    "train", "encode", "raw", "evaluate", "samples", "zero_filled", "slices", "notes", "previews", "private", "states", "restore",
+    "train", "encode", "raw", "evaluate", "samples",
+    "zero_filled", "slices", "notes", "previews", "private", "states", "restore",
 }  # fmt: skip
 NO_SITES_DATA = {"build", "call", "initial_weights", "revive", "close"}  # `call` returns what the methods above do
 
