@@ -34,9 +34,13 @@ class Workshop:
     its orders and masks come from: a second federation finds it ready.
     """
 
-    def __init__(self, maps: Maps | None) -> None:
-        """maps: None if no site is simulated."""
+    def __init__(self, maps: Maps | None, kept: int | None = None) -> None:
+        """maps: None if no site is simulated.
+
+        kept: simulated sites to keep, of each the splits that were asked for; None: all of a federation, complete.
+        """
         self._maps = maps
+        self._kept = kept
         self._built: dict[tuple[BuildSite, str], Site] = {}
         self._of_files: dict[tuple[BuildSite, str], Site] = {}
 
@@ -55,7 +59,10 @@ class Workshop:
         if key not in self._built:
             assert self._maps is not None
             source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
-            self._built[key] = Site(build.config, source, build.seed, device)
+            self._built[key] = Site(build.config, source, build.seed, device, lazy=self._kept is not None)
+        self._built[key] = self._built.pop(key)  # now the last to be let go
+        if self._kept is not None and len(self._built) > self._kept:
+            del self._built[next(iter(self._built))]
         return self._built[key]
 
     def _site_of_files(self, build: BuildSite, device: str) -> Site:
@@ -161,7 +168,7 @@ def launch(
 
     The anatomy, if a site is simulated, loads while Ray starts. Raises ValueError for what cannot be placed.
     """
-    roles = _roles(config)
+    roles = roles_of(config)
     with ThreadPoolExecutor(1) as pool:
         simulated = any(site.source == ATLAS for site in config.institutions)
         here = config.placement.workers == 0
@@ -171,7 +178,7 @@ def launch(
             phase("starting in this process")
             device = config.placement.device
             placed = Placed(device, f"{device}, one process")
-            yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
+            yield InProcess(setting_of(config, device), roles, config.shift_every), anatomy, placed
             return
         phase("starting Ray")
         # one's own machine is planned before Ray starts: what cannot be placed is refused at once
@@ -181,7 +188,7 @@ def launch(
 
             placed = own or _place(config, machine)
             assert placed.plan is not None
-            driver = RemoteDriver(_setting(config, placed.device), placed.plan, roles, config.shift_every)
+            driver = RemoteDriver(setting_of(config, placed.device), placed.plan, roles, config.shift_every)
             try:
                 yield driver, anatomy, placed
             finally:
@@ -207,7 +214,8 @@ def _store_bytes(config: RunConfig) -> int:
     return max(OBJECT_STORE_BYTES, int(8 * len(config.institutions) * weights))
 
 
-def _setting(config: RunConfig, device: str) -> Setting:
+def setting_of(config: RunConfig, device: str) -> Setting:
+    """What every institution of a resolved run is told."""
     return Setting(
         algorithm=config.algorithm,
         model=config.model,
@@ -219,7 +227,8 @@ def _setting(config: RunConfig, device: str) -> Setting:
     )
 
 
-def _roles(config: RunConfig) -> Roles:
+def roles_of(config: RunConfig) -> Roles:
+    """Who does what in a resolved run."""
     everyone = tuple(sorted(site.name for site in config.institutions))
     roles = Roles(
         everyone=everyone,
