@@ -20,6 +20,7 @@ from sites.acquisition import acquire
 from sites.config import SiteConfig
 from sites.masks import column_mask, num_low_frequencies, patient_mask
 from sites.shard import Order, Shard, ahead, load
+from sites.shifts import shifted
 from sites.sources.base import SliceSource, Source
 
 Fetch = Callable[[Order], Tensor]  # indices of slices -> their k-space complex64 [n, C, H, W]
@@ -56,6 +57,7 @@ class Site:
             )
         ends = zip(counts.items(), accumulate(counts.values()), strict=True)
         self._patients = {split: patients[end - count : end] for (split, count), end in ends if count}
+        self._protocols = {patient: shifted(config, index) for index, patient in enumerate(patients)}
         self._source = source
         self._memory = memory
         self._shards: dict[Split, Shard] = {}
@@ -74,10 +76,11 @@ class Site:
         self._memory = None if self._memory is None else self._memory - shard.bytes
         if any(shard.size != other.size for other in self._shards.values()):
             raise ValueError(f"site {config.name!r} has slices of different sizes; prepare them to one size")
-        try:
-            num_low_frequencies(config.mask, shard.size[-1], config.acceleration, config.center_fraction)
-        except ValueError as error:
-            raise ValueError(f"site {config.name!r}: {error}") from error
+        for each in (shifted(config), *(self._protocols[patient] for patient in shard.patients)):
+            try:
+                num_low_frequencies(each.mask, shard.size[-1], each.acceleration, each.center_fraction)
+            except ValueError as error:
+                raise ValueError(f"site {config.name!r}: {error}") from error
         self._fixed_masks[split] = self._masks_by_patient(shard)
         self._shards[split] = shard
         return shard
@@ -114,11 +117,12 @@ class Site:
 
     def epoch(self, round: int, epoch: int) -> tuple[Order, Tensor, Tensor]:
         """The order of the training slices in an epoch, int64 [N], and in this order masks [N, W] and volumes [N]."""
-        volume = self._shard("train").volume
-        order = rng(self.seed, "order", self.name, round, epoch).permutation(len(volume))
-        seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(volume))
-        masks = self._masks([int(seed) for seed in seeds], self.size[-1])
-        return order, masks, volume[torch.from_numpy(order).to(self.device)]
+        shard = self._shard("train")
+        order = rng(self.seed, "order", self.name, round, epoch).permutation(len(shard))
+        seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(shard))
+        volume = shard.volume[torch.from_numpy(order).to(self.device)]
+        patients = [shard.patients[index] for index in volume.tolist()]
+        return order, self._masks(patients, [int(seed) for seed in seeds]), volume
 
     def fetch(self, order: Order) -> Tensor:
         """K-space complex64 [n, C, H, W] of the training slices with these indices. Raises TrainingStopped."""
@@ -139,14 +143,17 @@ class Site:
             mend = "restore it, then run.py resume goes on"
             raise TrainingStopped(f"site {self.name!r}: {error} (it could be read before; {mend})") from error
 
-    def _masks(self, seeds: Sequence[int], columns: int) -> Tensor:
-        """One mask a seed: bool [len(seeds), columns] on the device."""
-        config = self.config
-        drawn = [column_mask(config.mask, columns, config.acceleration, config.center_fraction, seed) for seed in seeds]
+    def _masks(self, patients: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """One mask a slice, of its patient's pattern and its own seed: bool [len(seeds), W] on the device."""
+        columns = self.size[-1]
+        drawn = [
+            column_mask(p.mask, columns, p.acceleration, p.center_fraction, seed)
+            for p, seed in zip((self._protocols[patient] for patient in patients), seeds, strict=True)
+        ]
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def _masks_by_patient(self, shard: Shard) -> Tensor:
-        drawn = [patient_mask(self.config, shard.size[-1], patient) for patient in shard.patients]
+        drawn = [patient_mask(self._protocols[patient], shard.size[-1], patient) for patient in shard.patients]
         return torch.from_numpy(np.stack(drawn)).to(self.device)[shard.volume]
 
 
