@@ -38,10 +38,10 @@ def parse_shift(text: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for item in (item.strip() for item in text.split(",") if item.strip()):
-        name, equals, value = (part.strip() for part in item.partition("="))
+        name, _, value = (part.strip() for part in item.partition("="))
         _check_dial(name)
-        if not equals:
-            raise ValueError(f"shift {item!r} has no strength; write {name}=0.5, from 0 (none) to 1 (full)")
+        if not value:
+            raise ValueError(f"shift {name!r} has no strength; write {name}=0.5, from 0 (none) to 1 (full)")
         if name in found:
             raise ValueError(f"shift {name} stands twice in {text!r}; name it once")
         found[name] = _strength(name, value)
