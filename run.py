@@ -18,6 +18,7 @@ Simulate federated learning of MR-image reconstruction across institutions.
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
   table        compare methods on every target, with paired statistics
   scenarios    list and explain the named scenarios
+  shift        study domain shift: turn dials, train, branch and compare, interactively
   data         look at, check and convert real data: `data inspect`, `data prepare`
 
 `run.py COMMAND --help` explains a command; `run.py --help` this and run.
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 training stopped, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if argv is None else argv
     began = BEGAN if argv is None else time.perf_counter()
-    from sites import commands, data_commands
+    from sites import commands, data_commands, studio_command
     from sweeps import commands as sweeps
 
     if arguments[:1] in (["--help"], ["-h"]):
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         "reconstruct": commands.reconstruct,
         "table": sweeps.table,
         "scenarios": commands.scenarios,
+        "shift": studio_command.shift,
         "data": data_commands.data,
     }
     if arguments and arguments[0] in known:

@@ -161,8 +161,11 @@ class Session:
                 assert_never(command)
 
     def prepare(self) -> None:
-        """Look at every institution, so that the next command that shows them need not."""
-        self.views()
+        """Look at every institution, so that the next dial that is turned is compared with what is known."""
+        target = studio_sites.seen_target(self)
+        for view in self.views():
+            if target is not None and view.site.name != target.site.name:
+                self.bench().shift_values(view, target)
 
     # ---- scenarios --------------------------------------------------------------------------------------
 

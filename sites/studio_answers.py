@@ -10,6 +10,7 @@ from sites.studio_bench import SiteView
 from sites.studio_branch import Branch, Difference
 from sites.studio_words import Command
 
+
 @dataclass(frozen=True, kw_only=True)
 class Helped:
     """command: the one that was asked about; None: all of them."""
@@ -131,6 +132,4 @@ class Told:
     lines: Sequence[str]
 
 
-Answer = (
-    Helped | Listed | Opened | Shown | Looked | Turned | Ran | Curves | Measured | Forked | Tree | Compared | Told
-)
+Answer = Helped | Listed | Opened | Shown | Looked | Turned | Ran | Curves | Measured | Forked | Tree | Compared | Told

@@ -11,7 +11,7 @@ import numpy as np
 from engine.cohort import LocalCohort
 from engine.driver import Driver, Snapshot
 from engine.ledger import SCORE_BYTES
-from engine.shift import shifts
+from engine.shift import shift_values, shifts
 from engine.streams import rng
 from engine.types import Array, Broadcast, Preview, RoundReport, Sample, Scores, Shift, SiteScores, Split
 from sites.config import RunConfig, SiteConfig
@@ -57,6 +57,7 @@ class Bench:
         self._driver.take_up(self._snapshot)
         self._installed = {site.name: site for site in config.institutions}
         self._views: dict[SiteConfig, SiteView] = {}
+        self._values: dict[tuple[SiteConfig, SiteConfig], dict[str, float]] = {}
 
     @property
     def round(self) -> int:
@@ -83,6 +84,7 @@ class Bench:
             assert snapshot is not None
             self._snapshot = replace(snapshot, sites={**self._snapshot.sites, **snapshot.sites})
             self._views.clear()
+            self._values.clear()
             yield report, self._snapshot
 
     def view(self, site: SiteConfig) -> SiteView:
@@ -104,6 +106,14 @@ class Bench:
             return {}
         return shifts(view.sample, target.sample, rng(self.config.seed, "shift", view.site.name, self.round))
 
+    def shift_values(self, view: SiteView, target: SiteView) -> dict[str, float]:
+        """The same without what chance alone would show, which takes longer than all the rest of a look."""
+        key = view.site, target.site
+        if key not in self._values:
+            few = min(len(view.sample.latents), len(target.sample.latents)) < 2
+            self._values[key] = {} if few else shift_values(view.sample, target.sample)
+        return self._values[key]
+
     def close_ledger(self) -> dict[str, int]:
         """Bytes that crossed the sites' boundaries by kind since the last call, while looking."""
         return self._driver.ledger.close_round()
@@ -117,6 +127,7 @@ class Bench:
         (scored,) = [known] if known else self._cohort.call("evaluate", [name], broadcast, "val", True)
         (zero_filled,) = self._cohort.zero_filled([name], "val")
         (preview,) = self._cohort.previews([name], broadcast, "val")
+        assert scored.sample is not None
         view = SiteView(
             site=site,
             zero_filled=zero_filled.scores,

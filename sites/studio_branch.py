@@ -100,7 +100,9 @@ def differences(first: RunConfig, second: RunConfig) -> list[Difference]:
     An institution that only one of them has counts as one setting, "absent" at the other.
     """
     old, new = flat(first), flat(second)
-    found = [(name, old.get(name, "–"), new.get(name, "–")) for name in {**old, **new} if old.get(name) != new.get(name)]
+    found = [
+        (name, old.get(name, "–"), new.get(name, "–")) for name in {**old, **new} if old.get(name) != new.get(name)
+    ]
     sites = {site.name: site for site in first.institutions}, {site.name: site for site in second.institutions}
     for name in {**sites[0], **sites[1]}:
         a, b = sites[0].get(name), sites[1].get(name)

@@ -21,6 +21,7 @@ from sites.studio_bench import SiteView
 from sites.studio_branch import Branch
 
 NARROWEST = 15  # columns of a thumbnail
+BRIGHTEST = 0.99  # of the truth's pixels are darker than white
 FEWEST = 6  # rows of a picture, whatever else there is to show
 
 
@@ -104,8 +105,8 @@ def _pictures(images: Sequence[tuple[str, Array]], width: int, rows: int, heat: 
 
 
 def _bright(view: SiteView, image: Array) -> Array:
-    """Of a slice, in parts of its truth's largest value: institutions' units differ."""
-    return np.clip(image / max(float(view.preview.truth.max()), 1e-12), 0, 1)
+    """Of a slice, in parts of nearly its truth's largest value: institutions' units differ, and fluid may outshine."""
+    return np.clip(image / max(float(np.quantile(view.preview.truth, BRIGHTEST)), 1e-12), 0, 1)
 
 
 # ---- words --------------------------------------------------------------------------------------------------
@@ -140,62 +141,64 @@ def settings(site: SiteConfig, width: int) -> list[Text]:
     there = shifted(site)
     words = [] if site.of_files else [
         f"{there.field_strength:.3g} T", there.sequence.replace("_", " "), f"TR {there.tr:.4g}", f"TE {there.te:.3g}",
-        *([f"TI {there.ti:.4g}"] if there.ti else []), *([f"{there.flip_angle:.3g}°"] if there.flip_angle != 90 else []),
-        f"SNR {there.snr:.3g}", f"bias {there.bias_field:.2g}", *(["glioma"] if there.lesions != "none" else []),
+        *[f"TI {there.ti:.4g}"] * bool(there.ti), *[f"{there.flip_angle:.3g}°"] * (there.flip_angle != 90),
+        f"SNR {there.snr:.3g}", f"bias {there.bias_field:.2g}", *["glioma"] * (there.lesions != "none"),
     ]  # fmt: skip
     words.append(f"{there.mask} ×{there.acceleration}")
     lines = [Text(", ".join(words), "bright_black")]
     return [*lines, cut(Text(f"dials: {site.shift.replace(',', ', ')}", "cyan"), width)] if site.shift else lines
 
 
-def shift_lines(shift: Mapping[str, Shift], width: int) -> list[Text]:
-    """By measure: its value, and where it would be by chance."""
-    columns = [
-        Column("", 0, 6, lambda row, _: Text(row[0], "bright_black")),
-        *(Column(label(name), index, 11, _cell(name), right=True) for index, name in enumerate(shift)),
-    ]
-    rows = [
-        ("shift", {name: number(each.value, 3) for name, each in shift.items()}),
-        ("chance", {name: f"{number(each.low, 2)}…{number(each.high, 2)}" for name, each in shift.items()}),
-        ("p", {name: number(each.p, 3) for name, each in shift.items()}),
-    ]
+def shift_lines(shift: Mapping[str, Shift], width: int, title: str = "shift") -> list[Text]:
+    """By measure: its value, and where chance alone would leave it."""
+    return measure_lines(
+        {
+            title: {name: each.value for name, each in shift.items()},
+            "chance": {name: each.low for name, each in shift.items()},
+            "to": {name: each.high for name, each in shift.items()},
+            "p": {name: each.p for name, each in shift.items()},
+        },
+        width,
+    )
+
+
+def measure_lines(rows: Mapping[str, Mapping[str, float]], width: int) -> list[Text]:
+    """A column a measure, as many as fit."""
+    names = list(dict.fromkeys(name for values in rows.values() for name in values))
+    first = longest(rows, 6)
+
+    def column(index: int, name: str) -> Column[str]:
+        return Column(label(name), index, 10, lambda row, _: Text(number(rows[row][name], 3)), right=True)
+
+    columns = [Column[str]("", 0, first, lambda row, _: Text(row, "bright_black"))]
+    columns += [column(index, name) for index, name in enumerate(names)]
     kept = fit(columns, width)
     return [titles(kept), *(line(kept, row) for row in rows)]
 
 
 def label(measure: str) -> str:
-    """A measure's short name."""
-    return {"identifier_accuracy": "identifier"}.get(measure, MEASURES[measure].label)
-
-
-def _cell(name: str):  # type: ignore[no-untyped-def]
-    def cell(row: tuple[str, Mapping[str, str]], _: int) -> Text:
-        return Text(row[1][name])
-
-    return cell
+    """A measure's name in at most ten columns."""
+    return {"identifier_accuracy": "identifier", "wasserstein": "Wasserst."}.get(measure, MEASURES[measure].label)
 
 
 def _change(what: str, before: Scores, after: Scores) -> Text:
     gain = after.psnr - before.psnr
     color = "green" if gain > 0 else "red" if gain < 0 else "bright_black"
-    return Text(f"{what:15} {before.psnr:.2f} → {after.psnr:.2f} dB  ").append(f"{gain:+.2f}", color).append(
-        f"  SSIM {before.ssim:.3f} → {after.ssim:.3f}", "bright_black"
+    return (
+        Text(f"{what:15} {before.psnr:.2f} → {after.psnr:.2f} dB  ")
+        .append(f"{gain:+.2f}", color)
+        .append(f"  SSIM {before.ssim:.3f} → {after.ssim:.3f}", "bright_black")
     )
 
 
 def _shift_change(answer: Turned, width: int) -> list[Text]:
     if not answer.shift:
         return [Text(f"no shift of {answer.of}: nobody to compare with", "bright_black")]
-    columns = [
-        Column("", 0, 6, lambda row, _: Text(row[0], "bright_black")),
-        *(Column(label(name), index, 11, _cell(name), right=True) for index, name in enumerate(answer.shift)),
-    ]
-    rows = [
-        (when, {name: number(pair[index], 3) for name, pair in answer.shift.items()})
+    rows = {
+        when: {name: pair[index] for name, pair in answer.shift.items()}
         for index, when in enumerate(("before", "after"))
-    ]
-    kept = fit(columns, width)
-    return [Text(f"shift of {answer.of}"), titles(kept), *(line(kept, row) for row in rows)]
+    }
+    return [Text(f"shift of {answer.of}"), *measure_lines(rows, width)]
 
 
 def _after(round: int) -> str:
@@ -227,7 +230,9 @@ def _shown(value: object) -> str:
 
 def _spans(rounds: Sequence[int], done: int) -> str:
     """1–3, 5, next."""
-    groups = [[number for _, number in group] for _, group in groupby(enumerate(rounds), lambda pair: pair[1] - pair[0])]
+    groups = [
+        [number for _, number in group] for _, group in groupby(enumerate(rounds), lambda pair: pair[1] - pair[0])
+    ]
     words = []
     for group in groups:
         past = [number for number in group if number <= done]

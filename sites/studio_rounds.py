@@ -86,13 +86,13 @@ def _refuse_untrained(session: Session, config: RunConfig) -> None:
 
 def align(session: Session, how: str) -> Told:
     """Set the alignment weight: off is 0, on what it last was. Raises ValueError for a method without."""
-    algorithm = session.branch.config.algorithm
+    algorithm: Any = session.branch.config.algorithm  # some have a weight
     now = getattr(algorithm, "alignment_weight", None)
     if now is None:
         those = ", ".join(name for name, kind in ALGORITHMS.items() if hasattr(kind, "alignment_weight"))
         raise ValueError(f"{session.branch.config.algorithm_name} aligns nothing; begin with --algorithm {those}")
     weight = 0.0 if how == "off" else _last_weight(session.branch) if how == "on" else _weight(how)
-    changed: Any = replace(algorithm, alignment_weight=weight)
+    changed = replace(algorithm, alignment_weight=weight)
     _set(session, resolve(replace(session.branch.config, algorithm=changed)))
     words = "is off: observed, with weight 0" if weight == 0 else f"has weight {weight:g}"
     return Told(lines=[f"alignment {words} (it was {now:g})"])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from engine.shift import MEASURES
 from engine.standings import mean
-from engine.types import Shift
 from sites.config import SiteConfig
 from sites.federation import resolve
 from sites.scenario import closest, typed
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from sites.studio_words import Set, Turn
 
 FIXED = (
-    "name", "source", "path", "contrast", "use", "split", "virtual_coils", "description", "shift", "fingerprint", "gpus",
+    "name", "source", "path", "contrast", "use", "split", "virtual_coils", "description", "shift", "fingerprint",
+    "gpus",
 )  # fmt: skip
 """What `set` leaves alone: who an institution is, and where its patients are from."""
 
@@ -30,7 +30,7 @@ FIXED = (
 def look(session: Session, name: str) -> Looked:
     """One institution, and how far it lies from the target. Raises ValueError."""
     branch = session.branch
-    view, target = session.view(branch.site(name)), _target(session)
+    view, target = session.view(branch.site(name)), seen_target(session)
     shift = session.bench().shift(view, target) if target is not None and view.site.name != target.site.name else {}
     return Looked(branch=branch, view=view, shift=shift)
 
@@ -95,25 +95,25 @@ def _change(session: Session, site: SiteConfig, what: str) -> Turned:
         sources = [view for view in session.views() if view.site.name != name]
         of, pairs = f"the others to {name}", [((view, before), (view, after)) for view in sources]
     else:
-        target = _target(session)
+        target = seen_target(session)
         of = f"{name} to {config.target}"
         pairs = [] if target is None else [((before, target), (after, target))]
     bench = session.bench()
-    first, then = ([bench.shift(*pair[when]) for pair in pairs] for when in (0, 1))
+    first, then = ([bench.shift_values(*pair[when]) for pair in pairs] for when in (0, 1))
     shift = {key: (value, _means(then)[key]) for key, value in _means(first).items()}
     session.update(branch.changed(config))
     session.folders.describe(session.branch)
     return Turned(branch=session.branch, what=what, before=before, after=after, of=of, shift=shift)
 
 
-def _means(found: Sequence[Mapping[str, Shift]]) -> dict[str, float]:
+def _means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """By measure, over those that have it."""
     names = dict.fromkeys(name for each in found for name in each)
-    return {name: mean(each[name].value for each in found if name in each) for name in names}
+    return {name: mean(each[name] for each in found if name in each) for name in names}
 
 
-def _target(session: Session) -> SiteView | None:
-    """None if it has no validation patients."""
+def seen_target(session: Session) -> SiteView | None:
+    """The target as it is now; None if it has no validation patients."""
     branch = session.branch
     seen = branch.config.target in session.bench().scored
     return session.view(branch.site(branch.config.target)) if seen else None

@@ -28,7 +28,7 @@ class _Site:
 
 
 def curves(answer: Curves, width: int, rows: int) -> list[RenderableType]:
-    """PSNR and shift of every institution by round; what was changed and when; the target's gain where there is room."""
+    """PSNR and shift of every institution by round; what was changed; where there is room, the target's gain drawn."""
     branch = answer.branch
     if not branch.reports:
         return [Text(f"{branch.name} has no rounds yet; run 5 trains five")]
@@ -105,8 +105,8 @@ def measured(answer: Measured, width: int) -> list[RenderableType]:
     if answer.measure:
         return [heading, *_one_measure(answer.measure, answer.shifts, width)]
     parts: list[RenderableType] = [heading]
-    for name, shift in answer.shifts.items():
-        parts += [Text(name, "bold cyan"), *shift_lines(shift, width)]
+    for index, (name, shift) in enumerate(answer.shifts.items()):
+        parts += shift_lines(shift, width, name)[min(index, 1) :]  # the titles once
     return parts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from typing import assert_never
 
 from rich.console import Group, RenderableType
@@ -33,7 +32,7 @@ from sites.studio_bench import SiteView
 from sites.studio_branch import Branch
 from sites.studio_pictures import compared, looked, shown, turned
 from sites.studio_tables import curves, measured, tree
-from sites.studio_words import COMMANDS, Command, Measure, Set, Turn, explanation, summary, usage
+from sites.studio_words import COMMANDS, Command, Measure, Turn, explanation, summary, usage
 
 KEYS = "keys on an empty line: ← → turn the dial, [ ] choose it, Tab the site, ? help, Ctrl-D quit"
 
@@ -150,6 +149,5 @@ def _ran(answer: Ran) -> list[RenderableType]:
 def _forked(answer: Forked, width: int) -> list[RenderableType]:
     branch = answer.branch
     lines = [Text(f"{branch.name} goes on from round {branch.began} of {branch.parent}", "bold")]
-    lines += [Text(f"settings as they were then: {name} {old or '–'} → {new or '–'}") for name, old, new in answer.since]
+    lines += [Text(f"as it was then: {name} {old or '–'} → {new or '–'}") for name, old, new in answer.since]
     return [cut(each, width) for each in lines]
-

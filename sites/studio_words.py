@@ -47,7 +47,7 @@ class Help(Command):
 
 @dataclass(frozen=True)
 class Open(Command):
-    """Start anew with a named scenario or a file; alone: list them.
+    """Begin with a scenario, named or a file; alone: list them.
 
     Its first branch is named after it. The branches so far stay: `switch` goes back, `compare` compares.
     """
@@ -58,7 +58,7 @@ class Open(Command):
 
 @dataclass(frozen=True)
 class Sites(Command):
-    """All institutions: zero-filled and reconstructed, with scores.
+    """All institutions, zero-filled and reconstructed.
 
     One slice of the first validation patient of each; scores are means over the validation patients.
     """
@@ -68,7 +68,7 @@ class Sites(Command):
 
 @dataclass(frozen=True)
 class Look(Command):
-    """One institution, larger, with its error, scores and settings.
+    """One institution, larger: error, scores, settings.
 
     Without a name: the target.
     """
@@ -95,8 +95,9 @@ class Turn(Command):
 class Set(Command):
     """Set what describes an institution: tr, te, snr, acceleration, …
 
-    Several at once where they depend on each other: set west sequence gradient_echo tr 10 te 4 flip_angle 15. Dials that
-    were turned stay turned, and go from there.
+    Several at once where they depend on each other: set west sequence gradient_echo tr 10 te 4 flip_angle 15.
+
+    Dials that were turned stay turned, and go from there.
     """
 
     word = "set"
@@ -142,7 +143,7 @@ class Run(Command):
 
 @dataclass(frozen=True)
 class Rounds(Command):
-    """The rounds so far: each institution's PSNR, and its shift.
+    """The rounds so far: PSNR and shift by institution.
 
     PSNR over validation patients; the gain is over the zero-filled image as it is now.
     """
@@ -152,7 +153,7 @@ class Rounds(Command):
 
 @dataclass(frozen=True)
 class Measure(Command):
-    """Every institution's shift to the target, and chance's.
+    """Shift to the target, and what chance would show.
 
     By one measure, or all. In brackets the middle 95 % of what is measured when patients are exchanged at random
     between the two; p is the part of those exchanges that lie as far apart.
@@ -164,14 +165,14 @@ class Measure(Command):
 
 @dataclass(frozen=True)
 class Fork(Command):
-    """Go on elsewhere: from now, or as after an earlier round.
+    """Go on elsewhere, from now or from an earlier round.
 
     From an earlier round, the branch has the settings that the round after it had: with nothing changed it repeats what
     this one did, to the last bit.
     """
 
     word = "branch"
-    name: str = argument("new name")
+    name: str = argument("name")
     round: int | None = argument("round", default=None)
 
 
@@ -185,16 +186,17 @@ class Switch(Command):
 
 @dataclass(frozen=True)
 class Branches(Command):
-    """All branches as a tree: rounds, PSNR at the target, weights."""
+    """All branches: rounds, PSNR at the target, weights."""
 
     word = "branches"
 
 
 @dataclass(frozen=True)
 class Compare(Command):
-    """Two branches side by side: settings, PSNR, shift, pictures.
+    """Two branches side by side, with pictures.
 
-    After the last round that both have done. Left out, the second is the current one.
+    What differs in their settings, PSNR and shift, after the last round that both have done. Left out, the second is
+    the current one.
     """
 
     word = "compare"
@@ -204,9 +206,9 @@ class Compare(Command):
 
 @dataclass(frozen=True)
 class Save(Command):
-    """Write the institutions as they are as a scenario (.toml).
+    """Write the institutions as they are: a scenario.
 
-    `run.py --scenario FILE` and `scenario FILE` take it; its first line says with which options.
+    FILE ends in .toml; `run.py --scenario FILE` and `scenario FILE` take it, its first line says with which options.
     """
 
     word = "save"
@@ -215,7 +217,10 @@ class Save(Command):
 
 @dataclass(frozen=True)
 class Script(Command):
-    """Write the commands so far; `run.py shift --script FILE` repeats them."""
+    """Write the commands so far.
+
+    `run.py shift --script FILE` repeats them, if the other options are the same.
+    """
 
     word = "script"
     file: str = argument("file")

@@ -1,0 +1,121 @@
+"""`run.py shift`: the command line of a shift session, and where its lines come from."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from engine.checkpoint import write_atomically
+from engine.standings import byte_size
+from sites.anatomy import load_maps_apart
+from sites.config import Preset
+from sites.run_directory import config_toml, locked, new_directory
+from sites.settings import FederationCommand, option, parse_federation
+from sites.studio import SCRIPT, Session
+from sites.studio_terminal import Terminal
+from sites.studio_view import KEYS, draw
+
+DEFAULT = "contrast"
+IN_VAIN = {
+    "rounds": "type run 5",
+    "checkpoint-every": "every round is kept",
+    "keep-checkpoints": "every round is kept",
+    "workers": "all is in this process",
+    "sites-per-worker": "all is in this process",
+    "gpus-per-site": "all is in this process",
+    "ray-address": "all is in this process",
+}
+"""Options of a run that mean nothing here, and what is so instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftCommand(FederationCommand):
+    """Study domain shift in an interactive session.
+
+    Choose a scenario, see its institutions, turn a dial of one and see at once what that does to images, scores and
+    shift; train some rounds, branch, and compare the branches. Type help there.
+
+    By default the target does not train. The session's directory keeps every round, and script.txt, which repeats it.
+    """
+
+    preset: Preset | Literal["auto"] = "demo"
+    """demo: a turned dial answers within a second; paper: Guo et al.'s sizes; auto: paper if there is a GPU."""
+    script: str = ""
+    """File of commands to carry out, a line each (# begins a comment). Without it lines come from the terminal, or from
+    whatever is piped in."""
+    stay: bool = False
+    """Go on at the terminal after the script."""
+
+
+def shift(argv: Sequence[str], _began: float) -> None:
+    """A session, to its end. Raises ValueError, too, if a command of a script failed."""
+    command = parse_federation(ShiftCommand, argv, "shift", scenario=DEFAULT, target_trains=False)
+    for name, mend in IN_VAIN.items():
+        if option(argv, name, ""):
+            raise ValueError(f"--{name} has no meaning in run.py shift: {mend}")
+    lines = _script(command.script)
+    typed = (lines is None or command.stay) and sys.stdin.isatty() and sys.stdout.isatty()
+    threading.Thread(target=importlib.import_module, args=("engine.institution",), daemon=True).start()  # torch
+    path = Path(command.run.out or new_directory(command.run, "shift"))
+    with _open(path):
+        terminal = Terminal(Console(highlight=False), typed)
+        with terminal.working("starting"):
+            session = Session(command.run, path, functools.cache(load_maps_apart), terminal)
+        first = session.branch.config
+        write_atomically(path / "config.toml", config_toml(first, first.placement.device).encode())
+        failed = _hold(session, terminal, lines, typed)
+        _take_leave(session, terminal.console)
+    if failed:
+        raise ValueError(f"{len(failed)} commands failed: line{'s' * (len(failed) > 1)} {', '.join(map(str, failed))}")
+
+
+def _hold(session: Session, terminal: Terminal, lines: Sequence[str] | None, typed: bool) -> list[int]:
+    """The session itself. The numbers of a script's lines that failed."""
+    console = terminal.console
+    console.print(draw(session.opening, console.width, console.height))
+    failed, over = terminal.follow(session, (sys.stdin if not typed else ()) if lines is None else lines)
+    if typed and not over:
+        from sites.studio_prompt import Prompt
+
+        target = session.branch.config.target
+        console.print(Text(f"Type sites to see them, shift {target} snr 0.5 to turn a dial, run 5 to train, help."))
+        console.print(Text(KEYS, "bright_black"))
+        Prompt(session, terminal).interact()
+    return failed
+
+
+def _take_leave(session: Session, console: Console) -> None:
+    crossed = ", ".join(f"{kind} {byte_size(count)}" for kind, count in session.crossed().items())
+    console.print(Text(f"crossed while looking: {crossed}", "bright_black"))
+    again = f"run.py shift --config {session.path}/config.toml --script {session.path}/{SCRIPT}"
+    console.print(Text(f"session: {session.path}; {again} repeats it"))
+
+
+def _script(file: str) -> list[str] | None:
+    if not file:
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--script {file}: {getattr(error, 'strerror', None) or error}; give a text file") from error
+
+
+@contextlib.contextmanager
+def _open(path: Path):  # type: ignore[no-untyped-def]
+    """A directory of its own. Raises ValueError if it holds something already."""
+    held = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    if held:
+        mend = f"; run.py shift --script {path / SCRIPT} repeats that session" if SCRIPT in held else ""
+        raise ValueError(f"{path} holds something already ({held[0]}); choose another --out{mend}")
+    with locked(path):
+        yield
