@@ -79,6 +79,8 @@ class Session:
         Raises ValueError as `sites.federation.resolve`, or for a site that cannot be.
         """
         self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        (path / SCRIPT).touch()
         self.watch = watch
         self.branches: dict[str, Branch] = {}
         self.folders = Folders(path / "branches")

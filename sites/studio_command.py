@@ -7,8 +7,9 @@ import functools
 import importlib
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -63,8 +64,11 @@ def shift(argv: Sequence[str], _began: float) -> None:
     for name, mend in IN_VAIN.items():
         if option(argv, name, ""):
             raise ValueError(f"--{name} has no meaning in run.py shift: {mend}")
-    lines = _script(command.script)
-    typed = (lines is None or command.stay) and sys.stdin.isatty() and sys.stdout.isatty()
+    lines: Iterable[str] = _script(command.script)
+    goes_on = not command.script or command.stay
+    typed = goes_on and sys.stdin.isatty() and sys.stdout.isatty()
+    if goes_on and not typed:
+        lines = chain(lines, sys.stdin)
     threading.Thread(target=importlib.import_module, args=("engine.institution",), daemon=True).start()  # torch
     path = Path(command.run.out or new_directory(command.run, "shift"))
     with _open(path):
@@ -79,11 +83,11 @@ def shift(argv: Sequence[str], _began: float) -> None:
         raise ValueError(f"{len(failed)} commands failed: line{'s' * (len(failed) > 1)} {', '.join(map(str, failed))}")
 
 
-def _hold(session: Session, terminal: Terminal, lines: Sequence[str] | None, typed: bool) -> list[int]:
-    """The session itself. The numbers of a script's lines that failed."""
+def _hold(session: Session, terminal: Terminal, lines: Iterable[str], typed: bool) -> list[int]:
+    """The session itself: the lines, then, if it is typed, the prompt. The numbers of the lines that failed."""
     console = terminal.console
     console.print(draw(session.opening, console.width, console.height))
-    failed, over = terminal.follow(session, (sys.stdin if not typed else ()) if lines is None else lines)
+    failed, over = terminal.follow(session, lines)
     if typed and not over:
         from sites.studio_prompt import Prompt
 
@@ -98,12 +102,12 @@ def _take_leave(session: Session, console: Console) -> None:
     crossed = ", ".join(f"{kind} {byte_size(count)}" for kind, count in session.crossed().items())
     console.print(Text(f"crossed while looking: {crossed}", "bright_black"))
     again = f"run.py shift --config {session.path}/config.toml --script {session.path}/{SCRIPT}"
-    console.print(Text(f"session: {session.path}; {again} repeats it"))
+    console.print(Text(f"session: {session.path}, repeated by\n{again}"), soft_wrap=True)
 
 
-def _script(file: str) -> list[str] | None:
+def _script(file: str) -> list[str]:
     if not file:
-        return None
+        return []
     try:
         return Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -111,7 +115,7 @@ def _script(file: str) -> list[str] | None:
 
 
 @contextlib.contextmanager
-def _open(path: Path):  # type: ignore[no-untyped-def]
+def _open(path: Path) -> Iterator[None]:
     """A directory of its own. Raises ValueError if it holds something already."""
     held = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     if held:

@@ -67,7 +67,7 @@ def turned(answer: Turned, width: int, rows: int) -> list[RenderableType]:
         *_shift_change(answer, width),
     ]
     images = [
-        ("before", _bright(before, before.preview.zero_filled)),
+        ("zero-filled before", _bright(before, before.preview.zero_filled)),
         ("zero-filled", _bright(after, after.preview.zero_filled)),
         ("reconstruction", _bright(after, after.preview.reconstruction)),
         ("truth", _bright(after, after.preview.truth)),

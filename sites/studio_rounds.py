@@ -33,6 +33,7 @@ def run(session: Session, rounds: int) -> Ran:
     start = session.branch
     bench = Bench(start.config, session.snapshot(start, start.round), session.workshop)
     complete = False
+    session.watch.phase(f"round 1 of {rounds}")
     try:
         for report, snapshot in bench.run(rounds):
             branch = session.branch.grown(report, sha256(snapshot.server.weights))
@@ -41,6 +42,7 @@ def run(session: Session, rounds: int) -> Ran:
             session.watch.update(branch)
             if session.watch.stopping():
                 break
+            session.watch.phase(f"round {branch.round - start.round + 1} of {rounds}")
         complete = True
     finally:
         done = session.branch.round - start.round

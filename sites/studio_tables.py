@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from engine.types import UNSCORED, Shift, SiteInfo
 from sites.run_summary import role
 from sites.studio_answers import Curves, Measured, Tree
 from sites.studio_branch import Branch, differences
-from sites.studio_pictures import label, shift_lines
+from sites.studio_pictures import label, shift_lines, state
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def curves(answer: Curves, width: int, rows: int) -> list[RenderableType]:
     columns = _columns(sites, width)
     lines = [Text(f"{branch.name}: {branch.round} rounds", "bold"), titles(columns)]
     lines += [line(columns, site) for site in sites]
-    if known.accuracies[-1] == known.accuracies[-1]:
+    if not math.isnan(known.accuracies[-1]):
         lines.append(identifier_line(known))
     lines += changes(branch)
     spare = rows - len(lines)
@@ -48,10 +49,10 @@ def curves(answer: Curves, width: int, rows: int) -> list[RenderableType]:
 def changes(branch: Branch) -> list[Text]:
     """What was changed, and from which round on."""
     found = []
-    for number_ in range(branch.round + 1):
-        earlier = branch.settings(number_ - 1) if number_ else branch.history[0][1]
-        for name, old, new in differences(earlier, branch.settings(number_)):
-            found.append(Text(f"from round {number_ + 1}: {name} {old or '–'} → {new or '–'}", "yellow"))
+    for done in range(branch.round + 1):
+        earlier = branch.settings(done - 1) if done else branch.history[0][1]
+        for name, old, new in differences(earlier, branch.settings(done)):
+            found.append(Text(f"from round {done + 1}: {name} {old or '–'} → {new or '–'}", "yellow"))
     return found
 
 
@@ -99,7 +100,7 @@ def _columns(sites: Sequence[_Site], width: int) -> list[Column[_Site]]:
 def measured(answer: Measured, width: int) -> list[RenderableType]:
     """A site's measures, or a measure's sites."""
     target = answer.branch.config.target
-    heading = Text(f"shift to {target}: {answer.branch.name} after round {answer.branch.round}", "bold")
+    heading = Text(f"shift to {target}: {state(answer.branch)}", "bold")
     if not answer.shifts:
         return [heading, Text("there is no other institution to measure")]
     if answer.measure:

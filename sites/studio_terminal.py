@@ -42,7 +42,6 @@ class Terminal:
 
     def update(self, branch: Branch) -> None:
         self.console.print(round_line(branch))
-        self.phase(f"round {branch.round + 1}")
 
     def stopping(self) -> bool:
         return self._stopping
@@ -66,16 +65,19 @@ class Terminal:
         return "done"
 
     def follow(self, session: Session, lines: Iterable[str]) -> tuple[list[int], bool]:
-        """A script: each command is said and carried out. The numbers of the lines that failed; whether it quit."""
+        """A script: each command is said and carried out, until `quit` or Ctrl-C.
+
+        The numbers of the lines that failed, and whether it quit.
+        """
         failed: list[int] = []
         for number, line in enumerate(lines, start=1):
             if not line.split("#")[0].strip():
                 continue
             self.console.print(Text(f"> {line.strip()}", "bold"))
             outcome = self.carry_out(session, line, f"line {number}: ")
-            if outcome == "quit":
-                return failed, True
             failed += [number] * (outcome == "failed")
+            if outcome == "quit" or self._stopping:
+                return failed, outcome == "quit"
         return failed, False
 
     @contextlib.contextmanager
@@ -107,9 +109,9 @@ class Terminal:
         self._stopping = False
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
-            if self._stopping or not isinstance(command, Run):
+            again, self._stopping = self._stopping, True
+            if again or not isinstance(command, Run):
                 raise KeyboardInterrupt
-            self._stopping = True
             self.phase("stopping after this round (Ctrl-C again: at once)")
 
         before = signal.signal(signal.SIGINT, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import assert_never
 
@@ -34,7 +35,7 @@ from sites.studio_pictures import compared, looked, shown, turned
 from sites.studio_tables import curves, measured, tree
 from sites.studio_words import COMMANDS, Command, Measure, Turn, explanation, summary, usage
 
-KEYS = "keys on an empty line: ← → turn the dial, [ ] choose it, Tab the site, ? help, Ctrl-D quit"
+KEYS = "On an empty line: ← → turn the dial, [ ] choose it, Tab the site; Ctrl-D quits."
 
 
 def draw(answer: Answer, width: int, rows: int) -> RenderableType:
@@ -82,7 +83,7 @@ def round_line(branch: Branch) -> Text:
     shifts = [each.mmd for each in report.sites.values() if each.shift]
     words += [f"shift {number(sum(shifts) / len(shifts), 4)}"] if shifts else []
     accuracy = metric(report, "identifier_accuracy")
-    words += [f"identifiers {accuracy:.2f}"] if accuracy == accuracy else []
+    words += [] if math.isnan(accuracy) else [f"identifiers {accuracy:.2f}"]
     return Text(", ".join(words)).append(f", {round_seconds(report):.1f} s", "bright_black")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from sites.scenario import closest
@@ -326,25 +327,34 @@ def _required(item: Field[Any]) -> bool:
 
 def candidates(text: str, known: Known) -> list[str]:
     """What the last, perhaps empty, word of a half-typed line may become. known: what there is of each kind."""
-    words = text.split(" ")
-    before, last = [word for word in words[:-1] if word], words[-1]
+    before, begun = text.split(" ")[:-1], text.split(" ")[-1]
+    kind = _expected([word for word in before if word])
+    choices = list(known.get(kind, ()))
+    if kind in ("file", "scenario"):
+        choices += [path for path in _paths(begun) if kind == "file" or path.endswith((".toml", "/"))]
+    return [choice for choice in choices if choice.startswith(begun)]
+
+
+def _expected(before: Sequence[str]) -> str:
+    """The kind of what follows those words; of a field's value, the values it may have."""
     if not before:
-        return _beginning(last, COMMANDS)
+        return "command"
     try:
         kind = command_of(before[0])
     except ValueError:
-        return []
-    return _beginning(last, known.get(_expected(kind, before[1:]), ()))
-
-
-def _expected(kind: type[Command], before: Sequence[str]) -> str:
-    """The kind of the argument that follows those; of a field's value, the values it may have."""
-    items = [str(item.metadata["what"]) for item in fields(kind)]
-    position = len(before)
+        return ""
+    position = len(before) - 1
     if kind is Set and position >= 1:
         return "field" if position % 2 else f"value of {before[-1]}"
+    items = [str(item.metadata["what"]) for item in fields(kind)]
     return items[position] if position < len(items) else ""
 
 
-def _beginning(word: str, choices: Iterable[str]) -> list[str]:
-    return [choice for choice in choices if choice.startswith(word)]
+def _paths(begun: str) -> list[str]:
+    """Files and folders of that beginning; a folder ends in a slash."""
+    folder = begun[: begun.rfind("/") + 1]
+    try:
+        found = sorted(Path(folder or ".").iterdir())
+    except OSError:
+        return []
+    return [f"{folder}{path.name}{'/' if path.is_dir() else ''}" for path in found if not path.name.startswith(".")]
