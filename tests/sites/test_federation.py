@@ -136,6 +136,8 @@ def test_no_checkpoint_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"shift": "contrast-t2=1"}, "shift 'contrast-t2' is unknown; did you mean 'contrast-t1'"),
+        ({"shift": "dora:snr=1"}, "shift: 'dora' is not a site; choose one of anna, berta, clara"),
         ({"train_sites": "anna,anna"}, "'anna' stands twice"),
         ({"train_sites": "dora"}, "train_sites 'dora' is not a site; choose one of anna, berta, clara"),
         ({"train_sites": "anna,clara", "target_trains": False}, "train_sites names clara, the target"),
