@@ -24,6 +24,7 @@ from sites.shifts import DIALS
 from sites.studio_answers import Answer, Helped, Listed, Opened, Shown, Told
 from sites.studio_bench import Bench, SiteView
 from sites.studio_branch import Branch, Folders, scenario_toml
+from sites.studio_lines import command_of
 from sites.studio_words import (
     COMMANDS,
     Align,
@@ -45,7 +46,6 @@ from sites.studio_words import (
     Switch,
     Target,
     Turn,
-    command_of,
 )
 
 SCRIPT = "script.txt"
@@ -98,7 +98,7 @@ class Session:
 
     @property
     def known(self) -> Mapping[str, Sequence[str]]:
-        """What may be typed, by kind: see `sites.studio_words.Known`."""
+        """What may be typed, by kind: see `sites.studio_lines.Known`."""
         sites, types = self.branch.config.institutions, get_type_hints(SiteConfig)
         settable = list(dict.fromkeys(name for site in sites for name in studio_sites.settable(site)))
         values = {f"value of {name}": [str(value) for value in get_args(types[name])] for name in settable}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import shlex
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from engine.checkpoint import write_atomically
 from engine.standings import byte_size
 from sites.anatomy import load_maps_apart
 from sites.config import Preset
+from sites.federation import resolve
 from sites.run_directory import config_toml, locked, new_directory
 from sites.settings import FederationCommand, option, parse_federation
 from sites.studio import SCRIPT, Session
@@ -27,6 +29,7 @@ from sites.studio_terminal import Terminal
 from sites.studio_view import KEYS, draw
 
 DEFAULT = "contrast"
+CONFIG = "config.toml"
 IN_VAIN = {
     "rounds": "type run 5",
     "checkpoint-every": "every round is kept",
@@ -69,14 +72,16 @@ def shift(argv: Sequence[str], _began: float) -> None:
     typed = goes_on and sys.stdin.isatty() and sys.stdout.isatty()
     if goes_on and not typed:
         lines = chain(lines, sys.stdin)
-    threading.Thread(target=importlib.import_module, args=("engine.institution",), daemon=True).start()  # torch
-    path = Path(command.run.out or new_directory(command.run, "shift"))
+    config = replace(command.run, out=command.run.out or str(new_directory(command.run, "shift")))
+    resolve(config)  # what cannot be is refused before anything is written
+    path = Path(config.out)
     with _open(path):
+        threading.Thread(target=importlib.import_module, args=("engine.institution",)).start()  # torch, meanwhile
         terminal = Terminal(Console(highlight=False), typed)
         with terminal.working("starting"):
-            session = Session(command.run, path, functools.cache(load_maps_apart), terminal)
+            session = Session(config, path, functools.cache(load_maps_apart), terminal)
         first = session.branch.config
-        write_atomically(path / "config.toml", config_toml(first, first.placement.device).encode())
+        write_atomically(path / CONFIG, config_toml(first, first.placement.device).encode())
         failed = _hold(session, terminal, lines, typed)
         _take_leave(session, terminal.console)
     if failed:
@@ -101,8 +106,8 @@ def _hold(session: Session, terminal: Terminal, lines: Iterable[str], typed: boo
 def _take_leave(session: Session, console: Console) -> None:
     crossed = ", ".join(f"{kind} {byte_size(count)}" for kind, count in session.crossed().items())
     console.print(Text(f"crossed while looking: {crossed}", "bright_black"))
-    again = f"run.py shift --config {session.path}/config.toml --script {session.path}/{SCRIPT}"
-    console.print(Text(f"session: {session.path}, repeated by\n{again}"), soft_wrap=True)
+    again = shlex.join(["--config", f"{session.path}/{CONFIG}", "--script", f"{session.path}/{SCRIPT}"])
+    console.print(Text(f"session: {session.path}, repeated by\nrun.py shift {again}"), soft_wrap=True)
 
 
 def _script(file: str) -> list[str]:
@@ -121,5 +126,13 @@ def _open(path: Path) -> Iterator[None]:
     if held:
         mend = f"; run.py shift --script {path / SCRIPT} repeats that session" if SCRIPT in held else ""
         raise ValueError(f"{path} holds something already ({held[0]}); choose another --out{mend}")
+    created = not path.exists()
     with locked(path):
-        yield
+        try:
+            yield
+        finally:
+            if not (path / CONFIG).exists():  # nothing came of it
+                for name in (SCRIPT, ".lock"):
+                    (path / name).unlink(missing_ok=True)
+                if created:
+                    path.rmdir()

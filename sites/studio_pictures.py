@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 from rich.console import RenderableType
@@ -16,7 +15,7 @@ from engine.standings import number, one_line
 from engine.types import Array, Scores, Shift
 from sites.config import SiteConfig
 from sites.shifts import shifted
-from sites.studio_answers import Compared, Looked, Shown, Turned
+from sites.studio_answers import Looked, Shown, Turned
 from sites.studio_bench import SiteView
 from sites.studio_branch import Branch
 
@@ -31,12 +30,12 @@ def shown(answer: Shown, width: int, rows: int) -> list[RenderableType]:
     each = min(len(views), max(1, width // NARROWEST))
     strips = [views[start : start + each] for start in range(0, len(views), each)]
     room = max(FEWEST, (rows - 1) // (2 * len(strips)) - 1)
-    parts: list[RenderableType] = [_bold(f"zero-filled, below it reconstructed: {state(answer.branch)}")]
+    parts: list[RenderableType] = [bold(f"zero-filled, below it reconstructed: {state(answer.branch)}")]
     for strip in strips:
         above = [(f"{mark(view, answer.branch)}{view.site.name} {view.zero_filled.psnr:.2f}", view) for view in strip]
         below = [(f"{view.site.name} → {view.scores.psnr:.2f} dB", view) for view in strip]
-        parts.append(_pictures([(words, _bright(v, v.preview.zero_filled)) for words, v in above], width, room))
-        parts.append(_pictures([(words, _bright(v, v.preview.reconstruction)) for words, v in below], width, room))
+        parts.append(pictures([(words, bright(v, v.preview.zero_filled)) for words, v in above], width, room))
+        parts.append(pictures([(words, bright(v, v.preview.reconstruction)) for words, v in below], width, room))
     return parts
 
 
@@ -46,16 +45,16 @@ def looked(answer: Looked, width: int, rows: int) -> list[RenderableType]:
     words = f", {one_line(view.site.description)}" if view.site.description else ""
     below: list[RenderableType] = [*scores(view), *(cut(text, width) for text in settings(view.site, width))]
     if answer.shift:
-        below += [_bold(f"shift to {branch.config.target}"), *shift_lines(answer.shift, width)]
+        below += [bold(f"shift to {branch.config.target}"), *shift_lines(answer.shift, width)]
     error = np.abs(view.preview.reconstruction - view.preview.truth)
     images = [
-        ("truth", _bright(view, view.preview.truth)),
-        ("zero-filled", _bright(view, view.preview.zero_filled)),
-        ("reconstruction", _bright(view, view.preview.reconstruction)),
+        ("truth", bright(view, view.preview.truth)),
+        ("zero-filled", bright(view, view.preview.zero_filled)),
+        ("reconstruction", bright(view, view.preview.reconstruction)),
         ("error", error),
     ]
-    heading = cut(_bold(f"{mark(view, branch)}{view.site.name}{words}: {state(branch)}"), width)
-    return [heading, _pictures(images, width, rows - 2 - len(below), heat=("error",)), *below]
+    heading = cut(bold(f"{mark(view, branch)}{view.site.name}{words}: {state(branch)}"), width)
+    return [heading, pictures(images, width, rows - 2 - len(below), heat=("error",)), *below]
 
 
 def turned(answer: Turned, width: int, rows: int) -> list[RenderableType]:
@@ -67,44 +66,26 @@ def turned(answer: Turned, width: int, rows: int) -> list[RenderableType]:
         *_shift_change(answer, width),
     ]
     images = [
-        ("zero-filled before", _bright(before, before.preview.zero_filled)),
-        ("zero-filled", _bright(after, after.preview.zero_filled)),
-        ("reconstruction", _bright(after, after.preview.reconstruction)),
-        ("truth", _bright(after, after.preview.truth)),
+        ("zero-filled before", bright(before, before.preview.zero_filled)),
+        ("zero-filled", bright(after, after.preview.zero_filled)),
+        ("reconstruction", bright(after, after.preview.reconstruction)),
+        ("truth", bright(after, after.preview.truth)),
     ]
-    heading = cut(_bold(f"{mark(after, answer.branch)}{after.site.name}: {answer.what}, {state(answer.branch)}"), width)
-    return [heading, _pictures(images, width, rows - 2 - len(below)), *below]
-
-
-def compared(answer: Compared, width: int, rows: int) -> list[RenderableType]:
-    """What differs, PSNR and shift by institution, the target's pictures."""
-    first, second, (a, b) = answer.first, answer.second, answer.views
-    told: list[RenderableType] = [cut(_bold(f"{first.name} | {second.name}, {_after(answer.round)}"), width)]
-    told += _differences(answer, width)
-    told += _table(answer, width)
-    same = a.site == b.site
-    images = [
-        ("zero-filled" if same else f"truth of {first.name}", a.preview.zero_filled if same else a.preview.truth),
-        (f"{first.name} {a.scores.psnr:.2f} dB", a.preview.reconstruction),
-        (f"{second.name} {b.scores.psnr:.2f} dB ", b.preview.reconstruction),
-        ("truth" if same else f"truth of {second.name} ", b.preview.truth),
-    ]
-    owners = (a, a, b, b)
-    bright = [(words, _bright(view, image)) for (words, image), view in zip(images, owners, strict=True)]
-    return [*told, _pictures(bright, width, rows - 1 - len(told))]
+    heading = cut(bold(f"{mark(after, answer.branch)}{after.site.name}: {answer.what}, {state(answer.branch)}"), width)
+    return [heading, pictures(images, width, rows - 2 - len(below)), *below]
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------
 
 
-def _pictures(images: Sequence[tuple[str, Array]], width: int, rows: int, heat: Sequence[str] = ()) -> HalfBlocks:
+def pictures(images: Sequence[tuple[str, Array]], width: int, rows: int, heat: Sequence[str] = ()) -> HalfBlocks:
     """Side by side in at most so many columns, and rows where that leaves a picture."""
     height, columns = images[0][1].shape
     widest = max(1, 2 * max(rows, FEWEST) * columns // height)
     return half_blocks(images, min(width, len(images) * (widest + GAP) - GAP), heat)
 
 
-def _bright(view: SiteView, image: Array) -> Array:
+def bright(view: SiteView, image: Array) -> Array:
     """Of a slice, in parts of nearly its truth's largest value: institutions' units differ, and fluid may outshine."""
     return np.clip(image / max(float(np.quantile(view.preview.truth, BRIGHTEST)), 1e-12), 0, 1)
 
@@ -119,7 +100,17 @@ def mark(view: SiteView, branch: Branch) -> str:
 
 def state(branch: Branch) -> str:
     """Which network this is."""
-    return f"{branch.name}, {_after(branch.round)}"
+    return f"{branch.name}, {when(branch.round)}"
+
+
+def when(round: int) -> str:
+    """In words."""
+    return f"after round {round}" if round else "before the first round"
+
+
+def bold(text: str) -> Text:
+    """A heading."""
+    return Text(text, "bold")
 
 
 def scores(view: SiteView) -> list[Text]:
@@ -195,83 +186,6 @@ def _shift_change(answer: Turned, width: int) -> list[Text]:
     if not answer.shift:
         return [Text(f"no shift of {answer.of}: nobody to compare with", "bright_black")]
     rows = {
-        when: {name: pair[index] for name, pair in answer.shift.items()}
-        for index, when in enumerate(("before", "after"))
+        row: {name: pair[index] for name, pair in answer.shift.items()} for index, row in enumerate(("before", "after"))
     }
     return [Text(f"shift of {answer.of}"), *measure_lines(rows, width)]
-
-
-def _after(round: int) -> str:
-    return f"after round {round}" if round else "before the first round"
-
-
-def _bold(text: str) -> Text:
-    return Text(text, "bold")
-
-
-# ---- two branches -------------------------------------------------------------------------------------------
-
-
-def _differences(answer: Compared, width: int) -> list[Text]:
-    if not answer.differences:
-        return [Text("the same settings in every round", "bright_black")]
-    lines = [
-        Text(f"{name}: {_shown(a)} | {_shown(b)}  ").append(f"rounds {_spans(rounds, answer.round)}", "bright_black")
-        for (name, a, b), rounds in answer.differences
-    ]
-    most = 4
-    more = [Text(f"… and {len(lines) - most} more settings", "bright_black")] if len(lines) > most else []
-    return [cut(each, width) for each in [*lines[:most], *more]]
-
-
-def _shown(value: object) -> str:
-    return "–" if value in ("", None) else str(value)
-
-
-def _spans(rounds: Sequence[int], done: int) -> str:
-    """1–3, 5, next."""
-    groups = [
-        [number for _, number in group] for _, group in groupby(enumerate(rounds), lambda pair: pair[1] - pair[0])
-    ]
-    words = []
-    for group in groups:
-        past = [number for number in group if number <= done]
-        if past:
-            words.append(f"{past[0]}" if len(past) == 1 else f"{past[0]}–{past[-1]}")
-        words += ["next"] if group[-1] > done else []
-    return ", ".join(words)
-
-
-def _table(answer: Compared, width: int) -> list[Text]:
-    first, second, done = answer.first, answer.second, answer.round
-    if not done:
-        return []
-    reports = first.reports[done - 1].sites, second.reports[done - 1].sites
-    names = (cut_name(first.name), cut_name(second.name))
-
-    def psnr(which: int) -> Column[str]:
-        return Column(names[which], 0, 8, lambda n, _: Text(number(reports[which][n].scores.psnr, 2)), right=True)
-
-    def shift(which: int) -> Column[str]:
-        return Column(names[which], 1, 8, lambda n, _: Text(number(reports[which][n].mmd, 4)), right=True)
-
-    def gain(name: str, _: int) -> Text:
-        value = reports[1][name].scores.psnr - reports[0][name].scores.psnr
-        return Text(f"{value:+.2f}", "green" if value > 0 else "red" if value < 0 else "")
-
-    target = first.config.target
-    column = longest(answer.sites, 4) + 2
-    columns = [
-        Column("PSNR", 0, column, lambda n, _: Text(f"◎ {n}" if n == target else f"  {n}")),
-        psnr(0), psnr(1), Column("dB", 0, 6, gain, right=True),
-        Column("MMD²", 1, 4, lambda _n, _: Text()), shift(0), shift(1),
-    ]  # fmt: skip
-    kept = fit(columns, width)
-    weights = first.weights[done][:12], second.weights[done][:12]
-    same = f"the same weights, {weights[0]}" if weights[0] == weights[1] else f"weights {weights[0]} | {weights[1]}"
-    return [titles(kept), *(line(kept, name) for name in answer.sites), Text(same, "bright_black")]
-
-
-def cut_name(name: str) -> str:
-    """To a column's width."""
-    return name if len(name) <= 8 else name[:7] + "…"

@@ -16,8 +16,9 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from sites.shifts import DIALS, parse_shift
 from sites.studio import Session
 from sites.studio_branch import Branch
+from sites.studio_lines import candidates, parse
 from sites.studio_terminal import Terminal
-from sites.studio_words import Turn, candidates, parse
+from sites.studio_words import Turn
 
 STEP = 0.1  # of a dial's strength, by key
 

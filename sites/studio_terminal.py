@@ -16,8 +16,9 @@ from rich.text import Text
 from engine.types import TrainingStopped
 from sites.studio import Session
 from sites.studio_branch import Branch
+from sites.studio_lines import parse
 from sites.studio_view import draw, round_line
-from sites.studio_words import AnyCommand, Quit, Run, parse
+from sites.studio_words import AnyCommand, Quit, Run
 
 PATIENCE = 0.3  # seconds before a spinner appears
 BESIDE = 3  # rows of the screen that an answer leaves: the command, the next prompt, the toolbar

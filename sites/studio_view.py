@@ -31,9 +31,11 @@ from sites.studio_answers import (
 )
 from sites.studio_bench import SiteView
 from sites.studio_branch import Branch
-from sites.studio_pictures import compared, looked, shown, turned
+from sites.studio_compared import compared
+from sites.studio_lines import explanation, summary, usage
+from sites.studio_pictures import looked, shown, turned
 from sites.studio_tables import curves, measured, tree
-from sites.studio_words import COMMANDS, Command, Measure, Turn, explanation, summary, usage
+from sites.studio_words import COMMANDS, Command, Measure, Turn
 
 KEYS = "On an empty line: ← → turn the dial, [ ] choose it, Tab the site; Ctrl-D quits."
 

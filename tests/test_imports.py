@@ -52,7 +52,9 @@ def test_commands_without_heavy_packages(arguments: list[str]) -> None:
     assert len(output.splitlines()) > 3
 
 
-@pytest.mark.parametrize("arguments", [["--rounds", "x"], ["reconstruct", "nowhere", "a.npy", "b.png"]])
+@pytest.mark.parametrize(
+    "arguments", [["--rounds", "x"], ["reconstruct", "nowhere", "a.npy", "b.png"], ["shift", "--script", "nowhere"]]
+)
 def test_bad_input_is_refused_before_anything_heavy(arguments: list[str]) -> None:
     code = f"import run, sys; status = run.main({arguments}); sys.exit(status != 2)"
     packages, _ = imported("-c", code)
