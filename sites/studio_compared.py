@@ -11,7 +11,7 @@ from rich.text import Text
 from engine.columns import Column, cut, fit, line, longest, titles
 from engine.standings import number
 from sites.studio_answers import Compared
-from sites.studio_pictures import bold, bright, pictures, when
+from sites.studio_pictures import bold, bright, pictures, setting, when
 
 
 def compared(answer: Compared, width: int, rows: int) -> list[RenderableType]:
@@ -36,16 +36,12 @@ def _differences(answer: Compared, width: int) -> list[Text]:
     if not answer.differences:
         return [Text("the same settings in every round", "bright_black")]
     lines = [
-        Text(f"{name}: {_shown(a)} | {_shown(b)}  ").append(f"rounds {_spans(rounds, answer.round)}", "bright_black")
+        Text(f"{name}: {setting(a)} | {setting(b)}  ").append(f"rounds {_spans(rounds, answer.round)}", "bright_black")
         for (name, a, b), rounds in answer.differences
     ]
     most = 4
     more = [Text(f"… and {len(lines) - most} more settings", "bright_black")] if len(lines) > most else []
     return [cut(each, width) for each in [*lines[:most], *more]]
-
-
-def _shown(value: object) -> str:
-    return "–" if value in ("", None) else str(value)
 
 
 def _spans(rounds: Sequence[int], done: int) -> str:

@@ -108,6 +108,11 @@ def when(round: int) -> str:
     return f"after round {round}" if round else "before the first round"
 
 
+def setting(value: object) -> str:
+    """A setting's value."""
+    return "–" if value in ("", None) else str(value)
+
+
 def bold(text: str) -> Text:
     """A heading."""
     return Text(text, "bold")

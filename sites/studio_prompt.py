@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import termios
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -67,23 +70,23 @@ class Prompt:
     def interact(self) -> None:
         """Until `quit` or Ctrl-D; Ctrl-C leaves the line."""
         asking: PromptSession[str] = PromptSession(
-            completer=_Completer(self.session),
+            completer=Completing(self.session),
             complete_while_typing=False,
             bottom_toolbar=self.toolbar,
             key_bindings=self.keys(),
         )
-        while True:
-            try:
-                line = asking.prompt(f"{self.session.branch.name}:{self.session.branch.round}> ")
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                return
-            if self.terminal.carry_out(self.session, line) == "quit":
-                return
-            self.follow(line)
-            with self.terminal.working("looking at the institutions"):
-                self.session.prepare()
+        with _keys_wait():
+            while True:
+                try:
+                    line = asking.prompt(f"{self.session.branch.name}:{self.session.branch.round}> ")
+                except KeyboardInterrupt:
+                    continue
+                except EOFError:
+                    return
+                if self.terminal.carry_out(self.session, line) == "quit":
+                    return
+                self.follow(line)
+                self.terminal.prepare(self.session)
 
     def follow(self, line: str) -> None:
         """The hand goes to the dial that was just turned, and stays with institutions that are there."""
@@ -142,6 +145,22 @@ class Prompt:
         return bindings
 
 
+@contextlib.contextmanager
+def _keys_wait() -> Iterator[None]:
+    """What is pressed while a command is carried out is not shown there, but read by the next prompt."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before]
+    quiet[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
 def _enter(buffer: Buffer, line: str) -> None:
     """As if it had been typed."""
     if line:
@@ -149,11 +168,14 @@ def _enter(buffer: Buffer, line: str) -> None:
         buffer.validate_and_handle()
 
 
-class _Completer(Completer):
+class Completing(Completer):
+    """Of what may be typed in a session."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def get_completions(self, document: Document, _event: CompleteEvent) -> Iterator[Completion]:
+        """For the word before the cursor."""
         text = document.text_before_cursor
         begun = text.rsplit(" ", 1)[-1]
         for word in candidates(text, self._session.known):

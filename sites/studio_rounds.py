@@ -140,7 +140,8 @@ def switch(session: Session, name: str) -> Told:
     """Go to another branch. Raises ValueError if there is none of that name."""
     branch = _named(session, name)
     session.go_to(branch, None)
-    return Told(lines=[f"on {name}, after round {branch.round}, target {branch.config.target}"])
+    where = f"after round {branch.round}" if branch.round else "before the first round"
+    return Told(lines=[f"on {name}, {where}, target {branch.config.target}"])
 
 
 def tree(session: Session) -> Tree:

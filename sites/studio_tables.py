@@ -17,7 +17,7 @@ from engine.types import UNSCORED, Shift, SiteInfo
 from sites.run_summary import role
 from sites.studio_answers import Curves, Measured, Tree
 from sites.studio_branch import Branch, differences
-from sites.studio_pictures import label, shift_lines, state
+from sites.studio_pictures import label, setting, shift_lines, state
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def changes(branch: Branch) -> list[Text]:
     for done in range(branch.round + 1):
         earlier = branch.settings(done - 1) if done else branch.history[0][1]
         for name, old, new in differences(earlier, branch.settings(done)):
-            found.append(Text(f"from round {done + 1}: {name} {old or '–'} → {new or '–'}", "yellow"))
+            found.append(Text(f"from round {done + 1}: {name} {setting(old)} → {setting(new)}", "yellow"))
     return found
 
 

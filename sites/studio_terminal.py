@@ -65,6 +65,11 @@ class Terminal:
         self.console.print(draw(answer, self.console.width, self.console.height - BESIDE))
         return "done"
 
+    def prepare(self, session: Session) -> None:
+        """While the answer is read, look at what the next one may need; Ctrl-C: not now."""
+        with contextlib.suppress(KeyboardInterrupt), self.working("looking at the institutions"):
+            session.prepare()
+
     def follow(self, session: Session, lines: Iterable[str]) -> tuple[list[int], bool]:
         """A script: each command is said and carried out, until `quit` or Ctrl-C.
 

@@ -33,7 +33,7 @@ from sites.studio_bench import SiteView
 from sites.studio_branch import Branch
 from sites.studio_compared import compared
 from sites.studio_lines import explanation, summary, usage
-from sites.studio_pictures import looked, shown, turned
+from sites.studio_pictures import looked, setting, shown, turned
 from sites.studio_tables import curves, measured, tree
 from sites.studio_words import COMMANDS, Command, Measure, Turn
 
@@ -152,5 +152,5 @@ def _ran(answer: Ran) -> list[RenderableType]:
 def _forked(answer: Forked, width: int) -> list[RenderableType]:
     branch = answer.branch
     lines = [Text(f"{branch.name} goes on from round {branch.began} of {branch.parent}", "bold")]
-    lines += [Text(f"as it was then: {name} {old or '–'} → {new or '–'}") for name, old, new in answer.since]
+    lines += [Text(f"as it was then: {name} {setting(old)} → {setting(new)}") for name, old, new in answer.since]
     return [cut(each, width) for each in lines]

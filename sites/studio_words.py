@@ -42,7 +42,7 @@ class Help(Command):
 
 @dataclass(frozen=True)
 class Open(Command):
-    """Begin with a scenario, named or a file; alone: list them.
+    """Begin with a scenario, by name or file; or list them.
 
     Its first branch is named after it. The branches so far stay: `switch` goes back, `compare` compares.
     """
@@ -74,7 +74,7 @@ class Look(Command):
 
 @dataclass(frozen=True)
 class Turn(Command):
-    """Turn a dial of an institution: a domain shift.
+    """Turn a dial of a site: a domain shift.
 
     STRENGTH is from 0, the institution's own distribution, to 1, the full shift. Its patients stay the same. The new
     images, scores and shift show at once, under the network as it is; the next round trains with it.
@@ -88,7 +88,7 @@ class Turn(Command):
 
 @dataclass(frozen=True)
 class Set(Command):
-    """Set what describes an institution: tr, te, snr, acceleration, …
+    """Set tr, te, snr or what else describes a site.
 
     Several at once where they depend on each other: set west sequence gradient_echo tr 10 te 4 flip_angle 15.
 
