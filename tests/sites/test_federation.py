@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -154,4 +154,20 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         list(federate(config(tmp_path / "a", **{"matrix": 64, **settings})))
+    assert not (tmp_path / "a").exists()
+
+
+def test_patients_from_python_are_shifted_in_their_undersampling_alone(tmp_path: Path) -> None:
+    class Phantoms:
+        """Refused before anything is asked of it."""
+
+        def patients(self) -> list[str]:
+            raise AssertionError
+
+        def kspace(self, patient: str) -> NoReturn:
+            raise AssertionError(patient)
+
+    run = config(tmp_path / "a", shift="anna:snr=1")
+    with pytest.raises(ValueError, match=r"'anna': shift snr is for simulated patients, .*'Phantoms'; take accel"):
+        list(federate(run, sources={"anna": Phantoms()}))
     assert not (tmp_path / "a").exists()
