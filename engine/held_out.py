@@ -32,10 +32,11 @@ def accuracies(kernel: Matrix, owners: Array, exchanges: Exchanges) -> Matrix:
     A slice on the threshold counts half. With one patient at a site nobody is left to learn that site from: 0.5.
 
     The classifier is ridge regression on the labels in the kernel's space, with an intercept that is not penalised.
-    Only the size of the ridge comes from all rows, held out or not, and it knows no labels. The threshold is 0 where
-    both sites have as many rows to learn from. If not, a score without meaning is the mean label b of those rows, and
-    the sites' own slices score b + (1 - b) g / 2 and b - (1 + b) g / 2, with g the gap between them (2 in rows that
-    were learnt from). The threshold lies halfway, at b (1 - g / 2), with g the mean over all pairs held out.
+    The size of the ridge (and a kernel's bandwidth) comes from all rows, held out or not, and knows no labels. The
+    threshold is 0 where both sites have as many rows to learn from. If not, a score without meaning is the mean label
+    b of those rows, and the sites' own slices score b + (1 - b) g / 2 and b - (1 + b) g / 2, with g the gap between
+    them (2 in rows that were learnt from). The threshold lies halfway, at b (1 - g / 2), with g the mean over all pairs
+    held out: the one number that the pairs share.
     kernel: [R, R]; owners: int [R] each row's patient.
     """
     if min(exchanges[0].sum(), (~exchanges[0]).sum()) < 2:

@@ -147,8 +147,8 @@ def test_patients_are_exchanged_because_their_slices_are_alike() -> None:
         by_row.update(name for name in MEASURES if naive[name].p < 0.05)
     for name in MEASURES:
         assert by_patient[name] <= 4, name
-        assert by_row[name] >= 2 * by_patient[name] + 6, name
-        assert by_row[name] >= (8 if name == "wasserstein" else 18), name
+        assert by_row[name] > 3 * by_patient[name], name
+        assert by_row[name] >= (6 if name == "wasserstein" else 18), name  # of one number a slice, not of 16
 
 
 def test_p_is_uniform_where_sites_do_not_differ() -> None:
