@@ -177,7 +177,7 @@ def test_a_session_at_a_terminal(tiny: Path, tmp_path: Path) -> None:
     screen.expect("stopped; 500 were asked for")
     screen.send("nonsense\r")
     screen.expect("there is no command 'nonsense'")
-    screen.expect("> ")
+    screen.expect(">")
     screen.send("\x04")
     assert screen.end() == 0
     done = (tmp_path / "first/script.txt").read_text().splitlines()
