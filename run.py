@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 BEGAN = time.perf_counter()
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's, before it loads: matrices are small, threads would wait
 
 COMMANDS = """\
 usage: run.py [COMMAND] [OPTIONS]
