@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,11 @@ def note(config: RunConfig) -> str:
     return f"{NOTE}; but for {', '.join(real)}" if real else NOTE
 
 
-def warnings(config: RunConfig, facts: Facts) -> list[str]:
+def warnings(config: RunConfig, notes: Mapping[str, Sequence[str]]) -> list[str]:
     """What every report must say of the data: a line each, which begins with the sites that it is about."""
     about: dict[str, list[str]] = {}
     for site in config.institutions:
-        for text in facts.notes.get(site.name, ()):
+        for text in notes.get(site.name, ()):
             about.setdefault(text, []).append(site.name)
     told = [f"{', '.join(names)}: {text}" for text, names in about.items()]
     left_out = _left_out(config)
@@ -61,7 +61,7 @@ def header(config: RunConfig, facts: Facts, run: RunDirectory, placed: Placed) -
     return Header(
         scenario=config.scenario,
         note=note(config),
-        warnings=tuple(warnings(config, facts)),
+        warnings=tuple(warnings(config, facts.notes)),
         algorithm=config.algorithm_name,
         target=config.target,
         devices=placed.words,
@@ -128,7 +128,7 @@ def summary(
             for site in config.institutions
         ],
         "ledger": dict(outcome.ledger),
-        "warnings": warnings(config, facts),
+        "warnings": warnings(config, facts.notes),
     }
 
 

@@ -19,6 +19,7 @@ from sites.anatomy import Maps
 from sites.config import ATLAS, RunConfig, SiteConfig
 from sites.federation import resolve
 from sites.launch import Workshop
+from sites.run_summary import warnings
 from sites.scenario import load_scenario, scenarios
 from sites.shifts import DIALS
 from sites.studio_answers import Answer, Helped, Listed, Opened, Shown, Told
@@ -193,7 +194,7 @@ class Session:
         self.add(Branch(name=name, history=((0, config),), weights=(sha256(bench.weights),)))
         self.workshop = workshop
         self.go_to(self.branches[name], bench)
-        return Opened(branch=self.branch, summary=summary, views=views)
+        return Opened(branch=self.branch, summary=summary, warnings=warnings(config, bench.notes), views=views)
 
     # ---- what the commands are made of ------------------------------------------------------------------
 

@@ -27,10 +27,11 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A scenario has begun, on a branch of its own."""
+    """A scenario has begun, on a branch of its own. warnings: what must be known of its data."""
 
     branch: Branch
     summary: str
+    warnings: Sequence[str]
     views: Sequence[SiteView]
 
 

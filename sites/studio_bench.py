@@ -74,6 +74,12 @@ class Bench:
         """The institutions with validation patients, in name order."""
         return self._roles.scored("val")
 
+    @property
+    def notes(self) -> dict[str, tuple[str, ...]]:
+        """By institution: what every report must say of its data."""
+        names = self._roles.everyone
+        return dict(zip(names, self._cohort.notes(names), strict=True))
+
     def run(self, rounds: int) -> Iterator[tuple[RoundReport, Snapshot]]:
         """So many rounds more. A site that does not train keeps what it had. Raises TrainingStopped.
 

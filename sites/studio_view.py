@@ -12,6 +12,8 @@ from rich.text import Text
 from engine.columns import Column, cut, fit, line, longest, titles
 from engine.shift import MEASURES
 from engine.standings import metric, number, one_line, round_seconds
+from engine.summary import warnings_view
+from sites.run_summary import note
 from sites.shifts import DIALS
 from sites.studio_answers import (
     Answer,
@@ -123,7 +125,7 @@ def _described(entries: dict[str, str], width: int) -> list[Text]:
 def _opened(answer: Opened, width: int) -> list[RenderableType]:
     """What the scenario is about, and its institutions."""
     config, views = answer.branch.config, answer.views
-    parts = [Text(answer.branch.name, "bold")]
+    parts = [Text(f"{answer.branch.name}: {note(config)}", "bold")]
     parts += [Text(each, "italic") for each in textwrap.wrap(one_line(answer.summary), width)]
     name = longest((view.site.name for view in views), 4) + 2
     words = longest((one_line(view.site.description) for view in views), 7)
@@ -135,7 +137,8 @@ def _opened(answer: Opened, width: int) -> list[RenderableType]:
     ]
     kept = fit(columns, width)
     parts += [titles(kept), *(line(kept, view) for view in views)]
-    return [cut(each, width) for each in parts]
+    marked = [warnings_view(answer.warnings)] if answer.warnings else []
+    return [*(cut(each, width) for each in parts), *marked]
 
 
 def _name(view: SiteView, target: str) -> Text:

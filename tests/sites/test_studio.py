@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.algorithms import FedBn, FlMr, FlMrcm
+from engine.algorithms import ALGORITHMS, FedBn, FlMr, FlMrcm
 from engine.checkpoint import saved
 from engine.config import ModelConfig, TrainConfig
 from engine.types import TrainingStopped
@@ -74,6 +74,19 @@ def test_a_branch_from_any_round_repeats_its_parent(begun: Session) -> None:
     assert weights(begun) == weights(begun, "tiny")
     do(begun, "branch great 1", "run 2")  # and with its parent's parent
     assert weights(begun) == weights(begun, "tiny")
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_method_branches_and_goes_on_toward_another_target(tmp_path: Path, maps: Maps, name: str) -> None:
+    model = ModelConfig(channels=2, pool_layers=2, norm="batch" if name == "fed-bn" else "instance")
+    train = TrainConfig(batch_size=4, optimizer="sgd", lr=0.01)
+    held = session(tmp_path / "a", maps, config(algorithm=ALGORITHMS[name](), model=model, train=train))
+    do(held, "run 2", "branch b 1", "run")
+    assert weights(held) == weights(held, "tiny")
+    if not held.branch.config.algorithm.personal:
+        do(held, "target anna", "run", "branch c 2", "run")
+        assert weights(held) == weights(held, "b")
+        assert weights(held) != weights(held, "tiny")
 
 
 def test_a_branch_has_the_settings_that_the_round_after_it_had(begun: Session) -> None:
