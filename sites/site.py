@@ -74,6 +74,11 @@ class Site:
         return next(iter(self._shards.values())).size
 
     @property
+    def bytes(self) -> int:
+        """Of its k-space in memory."""
+        return sum(shard.bytes for shard in self._shards.values())
+
+    @property
     def streams(self) -> bool:
         """Whether some of its k-space is read as it is needed."""
         return any(shard.kspace is None for shard in self._shards.values())
