@@ -8,22 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes
 
 from engine.config import ModelConfig, TrainConfig
-from engine.types import TrainingStopped
 from sites import commands
 from sites.config import PAPER, Preset
 from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
-from sweeps.pool import train_federations
+from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
-from sweeps.table import Federation, Plan, TableConfig
-from sweeps.table_directory import finished, is_table, open_table, stored_table, stored_warnings, write_table
+from sweeps.table import Plan, TableConfig
+from sweeps.table_directory import finished, is_table, open_table, stored_table, table_warnings, write_table
 from sweeps.table_view import table_view
-from sweeps.table_watch import watcher
 
 HELP = """\
 Train methods on targets and compare them: the tables of Guo et al., CVPR 2021.
@@ -114,36 +112,19 @@ def _default(options: Sequence[str], sites: tuple[Any, ...]) -> TableCommand:
 
 def _complete(plan: Plan, live: bool) -> None:
     """Train what is missing, write and show the table. Raises TrainingStopped if a federation did not end."""
-    failures: list[str] = []
+
+    def draw() -> RenderableType:
+        return table_view(summarize(_scores(stored), plan.layout), metrics=["psnr"], notes=False)
+
     with open_table(plan):
         stored = {federation.name: finished(federation) for federation in plan.federations}
-        missing = [federation for federation in plan.federations if stored[federation.name] is None]
         try:
-            if missing:
-                with watcher(plan, missing, _scores(stored), live) as watching:
-                    for progress in train_federations(missing, plan.config):
-                        if progress.kind == "done":
-                            stored[progress.federation.name] = _taken_in(progress.federation)
-                        if progress.kind == "failed":
-                            failures.append(f"{progress.federation.name} ({progress.reason})")
-                        watching.update(progress, _scores(stored))
-        except (KeyboardInterrupt, BrokenPipeError):  # the second: whoever read our output is gone
-            raise KeyboardInterrupt(f"; run.py resume {plan.out} goes on") from None
+            failures = fill(plan.federations, stored, finished, plan.config.pool, plan.out, draw, live)
         finally:
             if _scores(stored):
                 write_table(plan, _scores(stored))
     _show(plan, stored)
-    if failures:
-        told = "; ".join(failures)
-        raise TrainingStopped(f"{len(failures)} of {len(plan.federations)} federations stopped: {told}")
-
-
-def _taken_in(federation: Federation) -> list[PatientScore]:
-    """The scores of a federation that has just ended. Raises ValueError if its directory cannot be seen from here."""
-    scores = finished(federation)
-    if scores is None:
-        raise ValueError(f"{federation.config.out} is not to be seen here; a cluster's machines must share --out")
-    return scores
+    refuse_failures(failures, plan.federations)
 
 
 Stored = dict[str, list[PatientScore] | None]  # by federation, in the plan's order; None: not done
@@ -154,11 +135,9 @@ def _scores(stored: Stored) -> list[PatientScore]:
 
 
 def _show(plan: Plan, stored: Stored) -> None:
-    console, missing = Console(), list(stored.values()).count(None)
-    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=stored_warnings(plan)))
+    console, missing = Console(), missing_words(stored, plan.out)
+    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=table_warnings(plan)))
     if missing:
-        console.print(
-            Text(f"{missing} of {len(plan.federations)} federations are missing: run.py resume {plan.out} goes on")
-        )
+        console.print(Text(missing))
     console.print(Text(" (table.md, table.tex, table.csv, patients.csv, figures/train_test.png)", "bright_black"))
     console.print(Text(f"table: {plan.out}"), soft_wrap=True)
