@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from engine.shift import MEASURES, spearman
+from sites.intervals import average, interval
 from sweeps.curve_scores import Point, PointScore, PointShift, column, values_of
-from sweeps.scores import METRICS, ZERO_FILLED, Entry, Metric, Unit, average
-from sweeps.statistics import Values, compare, interval
+from sweeps.scores import METRICS, ZERO_FILLED, Entry, Metric, Unit
+from sweeps.statistics import Values, compare
 
 FLAT = 0.05  # of a measure's range over the strengths: what it may still grow by where it has ended to
 Cost = Literal["loss", "gain"]
