@@ -15,8 +15,9 @@ import numpy as np
 
 from engine.checkpoint import atomically
 from sites.curves import figure_of, plain
+from sites.intervals import fixed
 from sites.report import STYLE
-from sweeps.notes import HEADINGS, fixed
+from sweeps.notes import HEADINGS
 from sweeps.scores import ZERO_FILLED, PatientScore
 from sweeps.train_test import Grid, TrainTest, train_test
 
