@@ -37,10 +37,14 @@ class Workshop:
     its orders and masks come from: a second federation finds it ready.
     """
 
-    def __init__(self, maps: Maps | None, shelf: Path | None = None) -> None:
-        """maps: None if no site is simulated. shelf: a folder for simulated k-space that other processes use too."""
+    def __init__(self, maps: Maps | None, shelf: Path | None = None, lazy: bool = False) -> None:
+        """maps: None if no site is simulated. shelf: a folder for simulated k-space that other processes use too.
+
+        lazy: whether simulated sites scan the patients of a split only when it is asked for.
+        """
         self._maps = maps
         self._shelf = shelf
+        self._lazy = lazy
         self._built: dict[tuple[BuildSite, str], Site] = {}
         self._of_files: dict[tuple[BuildSite, str], Site] = {}
 
@@ -66,7 +70,8 @@ class Workshop:
 
         assert self._maps is not None
         source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
-        return Site(build.config, ShelvedSource(source, self._shelf) if self._shelf else source, build.seed, device)
+        shelved = ShelvedSource(source, self._shelf) if self._shelf else source
+        return Site(build.config, shelved, build.seed, device, lazy=self._lazy)
 
     def _site_of_files(self, build: BuildSite, device: str) -> Site:
         from sites.site import Site
@@ -171,7 +176,7 @@ def launch(
 
     The anatomy, if a site is simulated, loads while Ray starts. Raises ValueError for what cannot be placed.
     """
-    roles = _roles(config)
+    roles = roles_of(config)
     with ThreadPoolExecutor(1) as pool:
         simulated = any(site.source == ATLAS for site in config.institutions)
         here = config.placement.workers == 0
@@ -181,7 +186,7 @@ def launch(
             phase("starting in this process")
             device = config.placement.device
             placed = Placed(device, f"{device}, one process")
-            yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
+            yield InProcess(setting_of(config, device), roles, config.shift_every), anatomy, placed
             return
         phase("starting Ray")
         # one's own machine is planned before Ray starts: what cannot be placed is refused at once
@@ -191,7 +196,7 @@ def launch(
 
             placed = own or _place(config, machine)
             assert placed.plan is not None
-            driver = RemoteDriver(_setting(config, placed.device), placed.plan, roles, config.shift_every)
+            driver = RemoteDriver(setting_of(config, placed.device), placed.plan, roles, config.shift_every)
             try:
                 yield driver, anatomy, placed
             finally:
@@ -217,7 +222,8 @@ def _store_bytes(config: RunConfig) -> int:
     return max(OBJECT_STORE_BYTES, int(8 * len(config.institutions) * weights))
 
 
-def _setting(config: RunConfig, device: str) -> Setting:
+def setting_of(config: RunConfig, device: str) -> Setting:
+    """What every institution of a resolved run is told."""
     return Setting(
         algorithm=config.algorithm,
         model=config.model,
@@ -229,7 +235,8 @@ def _setting(config: RunConfig, device: str) -> Setting:
     )
 
 
-def _roles(config: RunConfig) -> Roles:
+def roles_of(config: RunConfig) -> Roles:
+    """Who does what in a resolved run."""
     everyone = tuple(sorted(site.name for site in config.institutions))
     roles = Roles(
         everyone=everyone,
