@@ -17,6 +17,7 @@ Simulate federated learning of MR-image reconstruction across institutions.
   show         what a run's or a table's directory holds, drawn again
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
   table        compare methods on every target, with paired statistics
+  sweep        search settings with Optuna, over many federations
   scenarios    list and explain the named scenarios
   data         look at, check and convert real data: `data inspect`, `data prepare`
 
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     began = BEGAN if argv is None else time.perf_counter()
     from sites import commands, data_commands
     from sweeps import commands as sweeps
+    from sweeps import study_commands
 
     if arguments[:1] in (["--help"], ["-h"]):
         print(COMMANDS)
@@ -39,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         "show": sweeps.show,
         "reconstruct": commands.reconstruct,
         "table": sweeps.table,
+        "sweep": study_commands.sweep,
         "scenarios": commands.scenarios,
         "data": data_commands.data,
     }

@@ -47,7 +47,7 @@ def open_directory(
     """
     with locked(path):
         try:
-            _refuse_another(path, kind, asked, stored, growing)
+            refuse_another(path, kind, asked, stored, growing)
         except ValueError:
             if not kind.there(path):
                 (path / ".lock").unlink()  # it is somebody else's
@@ -56,7 +56,7 @@ def open_directory(
         yield
 
 
-def _refuse_another(
+def refuse_another(
     path: Path, kind: Kind, asked: Settings, stored: Callable[[], Settings], growing: Collection[str]
 ) -> None:
     ours = (".lock", f".{kind.file}.tmp")  # the second if the first session was killed while it began
