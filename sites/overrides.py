@@ -12,7 +12,7 @@ from sites.site_config import SIMULATED, SiteConfig, one_of
 
 TARGET, SOURCES = "target", "sources"
 """In place of an institution's name: the target; all others."""
-FIXED = ("name", "source", "path", "description", "fingerprint")  # what an institution is, not how it scans
+FIXED = ("name", "source", "path", "description", "shift", "fingerprint")  # what it is; --shift is a text of its own
 DIVIDED = ("contrast", "use", "split", *SIMULATED)  # of files: what a stored run has divided its patients by
 NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 

@@ -163,12 +163,13 @@ def file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
     try:
         sites = parse_sites(tables.pop("site", []), path.parent)
         tables.pop("environment", None)
-        return _as_options(tables), sites
+        return as_options(tables), sites
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _as_options(settings: Mapping[str, Any]) -> list[str]:
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings by name as a command line has them. Raises ValueError for one that is no single value."""
     options: list[str] = []
     for name, value in settings.items():
         flag = name.replace("_", "-")

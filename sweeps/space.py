@@ -6,10 +6,10 @@ run, the method first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.algorithms import ALGORITHMS
 from engine.validation import require
@@ -38,6 +38,8 @@ class Number:
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, for a range that has no numbers or that the step does not divide."""
         rules = (
+            ("low", math.isfinite(self.low), "a finite number"),
+            ("high", math.isfinite(self.high), "a finite number"),
             ("low", self.low < self.high, f"a number below high, {self.high:g}"),
             ("low", not self.log or self.low > 0, "a number above 0 for a logarithmic scale"),
             ("step", self.step is None or self.step > 0, "a number above 0"),
@@ -46,8 +48,8 @@ class Number:
         require(self, rules)
         if self.step:
             steps, rest = divmod(exact(self.high) - exact(self.low), exact(self.step))
-            if rest or not steps:
-                last = exact(self.low) + max(1, steps) * exact(self.step)
+            if rest:
+                last = exact(self.low) + max(Decimal(1), steps) * exact(self.step)
                 raise ValueError(f"high is {self.high:g}; take low plus a number of steps, for example {last}")
 
     @property
@@ -94,8 +96,7 @@ class Choice:
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """A trial's value."""
-        chosen: Value = trial.suggest_categorical(self.name, self.values)
-        return chosen
+        return cast(Value, trial.suggest_categorical(self.name, self.values))
 
 
 Parameter = Number | Choice
@@ -111,46 +112,42 @@ class Space:
         first = sorted(self.parameters, key=lambda parameter: parameter.name != ALGORITHM)
         object.__setattr__(self, "parameters", tuple(first))
 
-    def of(self, algorithm: object) -> tuple[Parameter, ...]:
-        """The parameters of a trial's method; None: of a method that is not searched, which has them all."""
-        return tuple(each for each in self.parameters if algorithm is None or algorithm in owners(each.name))
-
     @property
-    def algorithms(self) -> tuple[Any, ...]:
-        """The methods that are searched; None alone if the method is not."""
-        first = self.parameters[0] if self.parameters else None
-        return first.values if isinstance(first, Choice) and first.name == ALGORITHM else (None,)
+    def algorithms(self) -> tuple[str | None, ...]:
+        """The methods that are searched; None alone if the method is not: then every trial has all parameters."""
+        names = [str(name) for each in self.parameters if each.name == ALGORITHM for name in each.ends]
+        return tuple(names) or (None,)
+
+    def of(self, algorithm: str | None) -> tuple[Parameter, ...]:
+        """The parameters of a trial of this method, one of `algorithms`."""
+        return tuple(each for each in self.parameters if algorithm is None or algorithm in owners(each.name))
 
     @property
     def conditional(self) -> tuple[str, ...]:
         """The parameters that not every trial has."""
-        everywhere = [{each.name for each in self.of(name)} for name in self.algorithms]
-        return tuple(each.name for each in self.parameters if any(each.name not in names for names in everywhere))
+        trials = [self.of(algorithm) for algorithm in self.algorithms]
+        return tuple(each.name for each in self.parameters if any(each not in parameters for parameters in trials))
 
     def suggest(self, trial: optuna.Trial) -> Values:
         """A trial's values, the method's first."""
         values: Values = {}
         for parameter in self.parameters:
-            algorithm = values.get(ALGORITHM)
-            if algorithm is None or algorithm in owners(parameter.name):
+            if _has(values, parameter):
                 values[parameter.name] = parameter.suggest(trial)
         return values
 
     def grid(self) -> list[Values]:
-        """Every combination once, in order. Raises ValueError, in one line, if one of the ranges has no end of values."""
+        """Every combination once, in order. Raises ValueError, in one line, for a range without an end of values."""
         rows: list[Values] = [{}]
         for parameter in self.parameters:
-            values = parameter.values
-            if values is None:
+            if parameter.values is None:
+                name = parameter.name
                 raise ValueError(
-                    f"a grid needs values that can be counted, and {parameter.name} has a range without a step; list "
-                    f"its values, {parameter.name}=A,B,C, or give a step, {parameter.name}=LOW:HIGH:STEP"
+                    f"a grid needs values that can be counted, and {name} has a range without a step; list them, "
+                    f"{name}=A,B,C, or give a step, {name}=LOW:HIGH:STEP"
                 )
-            rows = [
-                {**row, **extra}
-                for row in rows
-                for extra in ([{parameter.name: value} for value in values] if _has(row, parameter) else [{}])
-            ]
+            further = [{parameter.name: value} for value in parameter.values]
+            rows = [{**row, **each} for row in rows for each in (further if _has(row, parameter) else [{}])]
         return rows
 
 
@@ -165,5 +162,6 @@ def exact(number: float) -> Decimal:
     return Decimal(str(number))
 
 
-def _has(row: Mapping[str, Any], parameter: Parameter) -> bool:
-    return row.get(ALGORITHM) is None or row[ALGORITHM] in owners(parameter.name)
+def _has(values: Values, parameter: Parameter) -> bool:
+    """Whether a trial with these values so far has a parameter."""
+    return ALGORITHM not in values or values[ALGORITHM] in owners(parameter.name)
