@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +24,12 @@ CASES: dict[SamplerName, tuple[Space, str]] = {
     "cma-es": (NUMBERS, "target-psnr"),
     "nsga2": (SPACE, "target-psnr,seconds"),
 }
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna syncs the disk at every line of a journal: most of the time that these studies take."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def ran(path: Path, name: SamplerName, seed: int, trials: int, stop_at: int | None = None) -> list[Any]:
