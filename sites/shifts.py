@@ -20,6 +20,7 @@ __all__ = [
     "Dial",
     "checked",
     "format_shift",
+    "moves",
     "parse_shift",
     "shift_sites",
     "shifted",
