@@ -168,8 +168,6 @@ def test_patients_from_python_are_shifted_in_their_undersampling_alone(tmp_path:
             raise AssertionError(patient)
 
     run = config(tmp_path / "a", shift="anna:snr=1")
-    with pytest.raises(
-        ValueError, match="'anna': shift snr is for simulated patients, .*'Phantoms'; take acceleration"
-    ):
+    with pytest.raises(ValueError, match=r"'anna': shift snr is for simulated patients, .*'Phantoms'; take accel"):
         list(federate(run, sources={"anna": Phantoms()}))
     assert not (tmp_path / "a").exists()
