@@ -25,6 +25,8 @@ GREY_T1W, WHITE_T1W, CSF_T1W = 0.65, 0.87, 0.28
 """Median intensity of the T1-weighted template in nearly pure grey and white matter and in CSF."""
 TEXTURE_SCALE = 1 / 400
 """Template intensity a step of the stored texture stands for."""
+ATROPHY = 8.0
+"""By how much CSF's weight against tissue grows under full atrophy: its volume about doubles."""
 _CENTER = np.array([98, 116, 78])
 """The head's centre, voxels of the full maps."""
 _LOWEST, _HIGHEST = -12.0, 56.0
@@ -115,14 +117,18 @@ def subject(
     pixels: int,
     shape: np.random.Generator,
     lesion: np.random.Generator | None,
+    head_size: float = 1.0,
+    atrophy: float = 0.0,
 ) -> Anatomy:
     """Axial slices of a head drawn from `shape`, with a tumour drawn from `lesion` if there is one.
 
+    head_size: scale of the head, and of the slices' distances, which are planned on it; atrophy: 0 to 1, `_atrophied`.
     Rows run from front to back, columns from left to right; the same draws give the same head at any resolution.
     """
     x, y, z = grid(slices, pixels)
-    points = _deformed(x, y, z, shape) + np.array(maps.center, dtype=np.float32)[:, None, None, None]
-    grey, white, csf, texture = _sample(maps, points)
+    z *= np.float32(head_size)
+    points = _deformed(x, y, z, shape, head_size) + np.array(maps.center, dtype=np.float32)[:, None, None, None]
+    grey, white, csf, texture = _sample(maps, points, atrophy)
     tumour = oedema = np.zeros_like(grey)
     if lesion is not None:
         tumour, oedema = _glioma(x, y, z, lesion)
@@ -168,12 +174,12 @@ def _spline(t: Values, knots: int, extent: float) -> Values:
     return basis
 
 
-def _deformed(x: Values, y: Values, z: Values, random: np.random.Generator) -> Values:
+def _deformed(x: Values, y: Values, z: Values, random: np.random.Generator, head_size: float) -> Values:
     """Where in the maps each pixel lies: mm from the head's centre, float32 [3, S, N, N]."""
     size = 1 + 0.04 * random.standard_normal() + 0.02 * random.standard_normal(3)
     tilt = np.deg2rad(3.0) * random.standard_normal(3)
     shift = 2.5 * random.standard_normal(3)
-    matrix = (_rotation(tilt) / size.clip(0.88, 1.12)[:, None]).astype(np.float32)
+    matrix = (_rotation(tilt) / (head_size * size.clip(0.88, 1.12))[:, None]).astype(np.float32)
     displacement = smooth_fields(x, y, z, 8, 3, random)
     displacement *= np.float32(7.0)
     position = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]))
@@ -193,7 +199,7 @@ def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return turned
 
 
-def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]:
+def _sample(maps: Maps, points: Values, atrophy: float) -> tuple[Values, Values, Values, Values]:
     """Trilinear values of the maps at points [3, S, N, N]; nothing outside.
 
     The maps are averages of 152 heads; squaring the fractions (with that of no tissue) and making them sum to one
@@ -217,6 +223,8 @@ def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]
     fractions = total[:, :3] * np.float32(1 / 255)
     squares = fractions**2
     nothing = (1 - fractions.sum(axis=1)).clip(0) ** 2
+    if atrophy:
+        squares = _atrophied(squares, atrophy)
     sharp = squares / (squares.sum(axis=1) + nothing)[:, None]
     texture = (total[:, 3] - 128) * np.float32(TEXTURE_SCALE)
     result = np.zeros((4, flat.shape[1]), dtype=np.float32)
@@ -224,6 +232,17 @@ def _sample(maps: Maps, points: Values) -> tuple[Values, Values, Values, Values]
     result[3, inside] = texture
     grey, white, csf, deviation = result.reshape(4, *points.shape[1:])
     return grey, white, csf, deviation
+
+
+def _atrophied(weights: Values, atrophy: float) -> Values:
+    """Weights of grey matter, white matter and CSF [n, 3] with CSF's grown: where it borders on tissue it takes over.
+
+    Their sum stays, and so does the head's outline.
+    """
+    grown = weights * np.array([1, 1, 1 + ATROPHY * atrophy], dtype=np.float32)
+    scale = weights.sum(axis=1) / np.maximum(grown.sum(axis=1), np.finfo(np.float32).tiny)
+    aged: Values = grown * scale[:, None]
+    return aged
 
 
 def _glioma(x: Values, y: Values, z: Values, random: np.random.Generator) -> tuple[Values, Values]:

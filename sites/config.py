@@ -92,6 +92,9 @@ class RunConfig:
     """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
     target: str = "auto"
     """The institution the others are aligned with; auto: the fourth that both trains and is tested, or the last."""
+    shift: str = ""
+    """Domain shifts, DIAL=STRENGTH or SITE:DIAL=STRENGTH, several by commas; without a site: of the target. 0 is the
+    institution's own distribution, 1 the full shift: contrast=0.5,ixi:snr=1 (`run.py scenarios` lists the dials)."""
     target_trains: bool = True
     """Whether the target also trains (without the adversarial term)."""
     train_sites: str = ""

@@ -19,6 +19,7 @@ from sites.run_directory import new_directory, open_run
 from sites.run_summary import header, site_infos, summary
 from sites.scenario import load_scenario, take
 from sites.settle import folders, settle
+from sites.shifts import checked, shift_sites
 from sites.sources.base import Source
 
 
@@ -81,7 +82,8 @@ def federate(
 def resolve(config: RunConfig) -> RunConfig:
     """The configuration with every `auto` that a stored run must state replaced by what it means.
 
-    Raises ValueError for an unknown scenario or target, an algorithm that needs more sites, or a missing GPU.
+    Raises ValueError for an unknown scenario or target, a shift that cannot be, an algorithm that needs more sites, or
+    a missing GPU.
     """
     config.algorithm.check(config.model, config.train)
     stored = Scenario(name=config.scenario, summary="", sites=config.institutions) if config.institutions else None
@@ -95,6 +97,7 @@ def resolve(config: RunConfig) -> RunConfig:
     for field, name in [("target", target), *(("train_sites", name) for name in names(config.train_sites))]:
         if name not in present:
             raise ValueError(f"{field} {name!r} is not a site; choose one of {', '.join(present)}")
+    sites = shift_sites(sites, config.shift, target)
     for site in sites:
         if config.shift_every and not site.of_files and site.val_patients * site.slices < 2:
             raise ValueError(f"site {site.name!r}: one validation slice has no latent shift; take --shift-every 0")
@@ -104,7 +107,8 @@ def resolve(config: RunConfig) -> RunConfig:
         config,
         scenario=scenario.name if config.data else config.scenario,
         data=str(Path(config.data).absolute()) if config.data else "",
-        institutions=tuple(sites),
+        institutions=sites,
+        shift="",  # the institutions have it
         sites=len(present),
         target=target,
         out=config.out or str(new_directory(config)),
@@ -162,7 +166,7 @@ def _with_sources(config: RunConfig, sources: Mapping[str, Source]) -> RunConfig
             raise ValueError(
                 f"site {site.name!r}: source {site.source!r} lives in Python; give it to federate(sources=)"
             )
-    sites = tuple(replace(site, source=named.get(site.name, site.source)) for site in config.institutions)
+    sites = tuple(checked(replace(site, source=named.get(site.name, site.source))) for site in config.institutions)
     return replace(config, institutions=sites)
 
 

@@ -72,29 +72,40 @@ def tissues(field_strength: float) -> dict[str, Tissue]:
     }
 
 
-# ---- signal equations: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences, 2004, chapter 14 -------------
+# ---- the signal: Bernstein, King, Zhou, Handbook of MRI Pulse Sequences, 2004, chapter 14 ----------------------
+
+
+def steady_state(
+    tissue: Tissue, tr: float, te: float, ti: float = 0.0, flip_angle: float = 90.0, inversion: float = 0.0
+) -> Number:
+    """PD sin(a) Mz exp(-TE/T2), Mz = [1 - E_TI + (1 - 2e)(E_TI - E1)] / [1 - (1 - 2e) cos(a) E1]: signed.
+
+    E_TI = exp(-TI/T1), E1 = exp(-TR/T1), a the flip angle, e the efficiency of the inversion pulse. It is what the
+    cycle (inversion to (1 - 2e) Mz, recovery for TI, excitation by a, recovery for TR - TI) gives back to itself, with
+    transverse magnetisation spoiled and TE much shorter than TR. T2 stands for T2*: susceptibility is not simulated.
+    e = 0, a = 90: spin echo; e = 0: spoiled gradient echo; e = 1, a = 90: inversion recovery.
+    """
+    angle = np.deg2rad(flip_angle)
+    sine, cosine = (1.0, 0.0) if flip_angle == 90 else (np.sin(angle), np.cos(angle))
+    kept = 1 - 2 * inversion
+    e_ti, e1 = np.exp(-ti / tissue.t1), np.exp(-tr / tissue.t1)
+    longitudinal = sine * (1 - 2 * inversion * e_ti - kept * e1) / (1 - kept * cosine * e1)
+    return _number(tissue.pd * longitudinal * np.exp(-te / tissue.t2))
 
 
 def spin_echo(tissue: Tissue, tr: float, te: float) -> Number:
-    """PD (1 - exp(-TR/T1)) exp(-TE/T2): 90° excitation, TE much shorter than TR."""
-    return _number(tissue.pd * (1 - np.exp(-tr / tissue.t1)) * np.exp(-te / tissue.t2))
+    """PD (1 - E1) exp(-TE/T2): 90° excitation, no inversion."""
+    return steady_state(tissue, tr, te)
 
 
 def gradient_echo(tissue: Tissue, tr: float, te: float, flip_angle: float) -> Number:
-    """PD sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2), E1 = exp(-TR/T1): the spoiled steady state.
-
-    Ernst and Anderson, Rev Sci Instrum 1966; 37:93-102. T2 stands for T2*: susceptibility is not simulated.
-    """
-    angle = np.deg2rad(flip_angle)
-    e1 = np.exp(-tr / tissue.t1)
-    steady = np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1)
-    return _number(tissue.pd * steady * np.exp(-te / tissue.t2))
+    """PD sin(a) (1 - E1) / (1 - cos(a) E1) exp(-TE/T2): Ernst and Anderson, Rev Sci Instrum 1966; 37:93-102."""
+    return steady_state(tissue, tr, te, flip_angle=flip_angle)
 
 
 def inversion_recovery(tissue: Tissue, tr: float, te: float, ti: float) -> Number:
-    """PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2): signed; FLAIR with TI at the null of CSF."""
-    recovered = 1 - 2 * np.exp(-ti / tissue.t1) + np.exp(-tr / tissue.t1)
-    return _number(tissue.pd * recovered * np.exp(-te / tissue.t2))
+    """PD (1 - 2 E_TI + E1) exp(-TE/T2): a perfect inversion; FLAIR with TI at the null of CSF."""
+    return steady_state(tissue, tr, te, ti, inversion=1.0)
 
 
 def _number(value: np.float64 | Values) -> Number:
@@ -114,13 +125,8 @@ def null_time(t1: float, tr: float) -> float:
 
 def signal(config: SiteConfig, tissue: Tissue) -> Number:
     """The signed signal of a tissue under an institution's protocol."""
-    match config.sequence:
-        case "spin_echo":
-            return spin_echo(tissue, config.tr, config.te)
-        case "gradient_echo":
-            return gradient_echo(tissue, config.tr, config.te, config.flip_angle)
-        case "inversion_recovery":
-            return inversion_recovery(tissue, config.tr, config.te, config.ti)
+    inversion = config.inversion if config.sequence == "inversion_recovery" else 0.0
+    return steady_state(tissue, config.tr, config.te, config.ti, config.flip_angle, inversion)
 
 
 # ---- what the scanner adds ----------------------------------------------------------------------------------
@@ -174,3 +180,16 @@ def crop_kspace(kspace: Complex, matrix: int) -> Complex:
     scale = np.float32(matrix / np.sqrt(rows * columns))
     cropped: Complex = scale * kspace[..., top : top + matrix, left : left + matrix]
     return cropped
+
+
+def low_resolution(kspace: Complex, part: float) -> Complex:
+    """Zero but for the central `part` of rows and columns: what a scanner that acquires no more interpolates from."""
+    if part == 1:
+        return kspace
+    kept = np.zeros_like(kspace)
+    rows, columns = (
+        slice(size // 2 - acquired // 2, size // 2 - acquired // 2 + acquired)
+        for size, acquired in ((size, max(1, round(part * size))) for size in kspace.shape[-2:])
+    )
+    kept[..., rows, columns] = kspace[..., rows, columns]
+    return kept

@@ -19,6 +19,7 @@ from sites.acquisition import acquire
 from sites.config import SiteConfig
 from sites.masks import column_mask, num_low_frequencies, patient_mask
 from sites.shard import Order, Shard, ahead, load
+from sites.shifts import shifted
 from sites.sources.base import SliceSource, Source
 
 Fetch = Callable[[Order], Tensor]  # indices of slices -> their k-space complex64 [n, C, H, W]
@@ -57,10 +58,12 @@ class Site:
         if len({shard.size for shard in self._shards.values()}) > 1:
             raise ValueError(f"site {config.name!r} has slices of different sizes; prepare them to one size")
         self._columns = self.size[-1]
-        try:
-            num_low_frequencies(config.mask, self._columns, config.acceleration, config.center_fraction)
-        except ValueError as error:
-            raise ValueError(f"site {config.name!r}: {error}") from error
+        self._protocols = {patient: shifted(config, index) for index, patient in enumerate(patients)}
+        for each in (shifted(config), *self._protocols.values()):
+            try:
+                num_low_frequencies(each.mask, self._columns, each.acceleration, each.center_fraction)
+            except ValueError as error:
+                raise ValueError(f"site {config.name!r}: {error}") from error
         self._fixed_masks = {split: self._masks_by_patient(shard) for split, shard in self._shards.items()}
 
     @property
@@ -95,11 +98,12 @@ class Site:
 
     def epoch(self, round: int, epoch: int) -> tuple[Order, Tensor, Tensor]:
         """The order of the training slices in an epoch, int64 [N], and in this order masks [N, W] and volumes [N]."""
-        volume = self._shards["train"].volume
-        order = rng(self.seed, "order", self.name, round, epoch).permutation(len(volume))
-        seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(volume))
-        masks = self._masks([int(seed) for seed in seeds])
-        return order, masks, volume[torch.from_numpy(order).to(self.device)]
+        shard = self._shards["train"]
+        order = rng(self.seed, "order", self.name, round, epoch).permutation(len(shard))
+        seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(shard))
+        volume = shard.volume[torch.from_numpy(order).to(self.device)]
+        patients = [shard.patients[index] for index in volume.tolist()]
+        return order, self._masks(patients, [int(seed) for seed in seeds]), volume
 
     def fetch(self, order: Order) -> Tensor:
         """K-space complex64 [n, C, H, W] of the training slices with these indices. Raises TrainingStopped."""
@@ -120,35 +124,37 @@ class Site:
             mend = "restore it, then run.py resume goes on"
             raise TrainingStopped(f"site {self.name!r}: {error} (it could be read before; {mend})") from error
 
-    def _masks(self, seeds: Sequence[int]) -> Tensor:
-        """One mask a seed: bool [len(seeds), W] on the device."""
-        config = self.config
+    def _masks(self, patients: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """One mask a slice, of its patient's pattern and its own seed: bool [len(seeds), W] on the device."""
         drawn = [
-            column_mask(config.mask, self._columns, config.acceleration, config.center_fraction, seed) for seed in seeds
+            column_mask(p.mask, self._columns, p.acceleration, p.center_fraction, seed)
+            for p, seed in zip((self._protocols[patient] for patient in patients), seeds, strict=True)
         ]
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def _masks_by_patient(self, shard: Shard) -> Tensor:
-        drawn = [patient_mask(self.config, self._columns, patient) for patient in shard.patients]
+        drawn = [patient_mask(self._protocols[patient], self._columns, patient) for patient in shard.patients]
         return torch.from_numpy(np.stack(drawn)).to(self.device)[shard.volume]
 
 
 class FusedSite:
     """The training shards of several sites in one place: what centralised training would have, and no hospital allows.
 
-    Implements `engine.types.SiteLike` for training alone. Each slice has the mask it has at its own site.
+    Implements `engine.types.SiteLike` for training alone. Each slice has the mask it has at its own site. Where parts
+    have different numbers of coils, coils that see nothing are added, which leaves the root sum of squares.
     """
 
     def __init__(self, name: str, parts: Sequence[Site]) -> None:
-        """parts: in name order. Raises ValueError if their slices differ in coils or size."""
+        """parts: in name order. Raises ValueError if their slices differ in size."""
         self.name = name
         self.notes: tuple[str, ...] = ()  # its parts have theirs
         self._parts = parts
-        sizes = {part.name: part.size for part in parts}
+        sizes = {part.name: part.size[1:] for part in parts}
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{site} {size}" for site, size in sizes.items())
-            mend = "bring them to one, as run.py data prepare --virtual-coils N --matrix N does"
-            raise ValueError(f"slices of different coils or size cannot be fused ({told}); {mend}")
+            mend = "bring them to one, as run.py data prepare --matrix N does"
+            raise ValueError(f"slices of different size cannot be fused ({told}); {mend}")
+        self._size = (max(part.size[0] for part in parts), *parts[0].size[1:])
 
     def slices(self, split: Split) -> int:
         """Number of training slices; of the other splits none, its parts are scored."""
@@ -163,11 +169,11 @@ class FusedSite:
         owner = np.repeat(np.arange(len(orders)), [len(order) for order in orders])
 
         def fetch(order: Order) -> Tensor:
-            found = torch.empty((len(order), *first.size), dtype=torch.complex64, device=first.device)
+            found = torch.zeros((len(order), *self._size), dtype=torch.complex64, device=first.device)
             for index, part in enumerate(self._parts):
                 here = np.flatnonzero(owner[order] == index)
                 if len(here):
-                    found[torch.from_numpy(here).to(first.device)] = part.fetch(rows[order[here]])
+                    found[torch.from_numpy(here).to(first.device), : part.size[0]] = part.fetch(rows[order[here]])
             return found
 
         shuffled = rng(first.seed, "order", self.name, round, epoch).permutation(len(volume))

@@ -19,8 +19,11 @@ ATLAS = "atlas"  # the source of simulated patients
 FILES = ("files", "fastmri", "ismrmrd", "nifti", "dicom", "arrays")  # sources of real ones: any reader's, or one's
 Use = Literal["both", "train", "test"]
 Division = Literal["patients", "slices"]
-OF_FILES = ("path", "contrast", "use", "split", "coils", "virtual_coils", "fingerprint")
-OF_SCANNER = ("field_strength", "sequence", "tr", "te", "ti", "flip_angle", "snr", "bias_field", "lesions")
+OF_FILES = ("path", "contrast", "use", "split", "virtual_coils", "fingerprint")
+OF_SCANNER = (
+    "field_strength", "sequence", "tr", "te", "ti", "flip_angle", "inversion", "snr", "bias_field", "resolution",
+    "lesions", "head_size", "atrophy",
+)  # fmt: skip
 UNSET = -1  # of a number that means another thing for simulated patients than for files
 SIMULATED = {"train_patients": 8, "val_patients": 2, "test_patients": 4, "slices": 8}
 
@@ -48,7 +51,7 @@ class SiteConfig:
     split: Division = "patients"
     """Files only: slices divides the slices of a one-patient institution, which every report then warns of."""
     coils: int = 1
-    """Files that are images only: coils of the k-space that is synthesised from them."""
+    """Receive coils, 1 to 64: of the simulated scanner, or of the k-space that is synthesised from files of images."""
     virtual_coils: int = 0
     """Files only: compress each patient's coils to so many; 0: keep them all."""
     description: str = ""
@@ -64,21 +67,33 @@ class SiteConfig:
     ti: float = 0.0
     """Inversion time TI, ms; inversion recovery only, 0 for the others."""
     flip_angle: float = 90.0
-    """Flip angle, degrees; gradient echo only, 90 for the others."""
+    """Flip angle, degrees; 90 with spin echo."""
+    inversion: float = 1.0
+    """Efficiency of the inversion pulse, from 0 (none) to 1; inversion recovery only, 1 for the others."""
     snr: float = 40.0
     """Mean magnitude inside the head over the noise's standard deviation per real channel, fully sampled."""
     bias_field: float = 0.2
     """Peak-to-peak variation of the receive field over the head, as a fraction, from 0 to below 1."""
     phase: float = 1.0
     """Largest smooth object phase, radians, simulated or put on images; 0 makes k-space Hermitian."""
+    resolution: float = 1.0
+    """Part of k-space's rows and columns that the scanner acquires, 0.25 to 1; the rest is zero: an interpolated image
+    of lower resolution."""
     lesions: Lesions = "none"
     """What its patients suffer from: nothing, or one tumour each."""
+    head_size: float = 1.0
+    """Scale of its patients' heads, 0.8 to 1.2."""
+    atrophy: float = 0.0
+    """How far ventricles and sulci have widened with age, from 0 to 1."""
     mask: MaskKind = "random"
     """Undersampling pattern along columns, as fastMRI names them."""
     acceleration: int = 4
     """Undersampling factor, at least 1 (1: every column is measured)."""
     center_fraction: float = 0.08
     """Fully sampled central columns, as a fraction of all, from 0 to 1."""
+    shift: str = ""
+    """Domain shifts of all the above, DIAL=STRENGTH, several by commas, for example "contrast=0.5,snr=1"; 0 is as
+    above, 1 the full shift (`run.py scenarios` lists the dials)."""
     train_patients: int = UNSET
     """Patients to train on; left out: 8 simulated ones. Of files, if all three are left out or 0: as folders named
     train, val and test say, else 70 %, 15 % and 15 % of the patients, at least one for each of the last two."""
@@ -100,7 +115,7 @@ class SiteConfig:
                 object.__setattr__(self, name, 0 if self.of_files else simulated)
         require(self, self._file_rules() if self.of_files else self._other_rules(), where=f"site {self.name!r}: ")
         inversion = self.sequence == "inversion_recovery"
-        gradient = self.sequence == "gradient_echo"
+        spin = self.sequence == "spin_echo"
         gpus = self.gpus is None or self.gpus > 0
         rules = (
             ("name", re.fullmatch(r"\w[\w.-]*", self.name) is not None, "letters, digits, '_', '-' and '.'"),
@@ -110,11 +125,17 @@ class SiteConfig:
             ("te", 0 <= self.te < self.tr, "at least 0 and below tr (ms)"),
             ("ti", 0 < self.ti < self.tr if inversion else self.ti == 0, "with inversion_recovery above 0 "
              "and below tr (ms), with another sequence 0"),
-            ("flip_angle", 0 < self.flip_angle < 180 if gradient else self.flip_angle == 90, "with "
-             "gradient_echo between 0 and 180 (degrees), with another sequence 90"),
+            ("flip_angle", self.flip_angle == 90 if spin else 0 < self.flip_angle < 180, "with spin_echo 90 "
+             "(degrees), with another sequence between 0 and 180"),
+            ("inversion", 0 <= self.inversion <= 1 if inversion else self.inversion == 1, "with "
+             "inversion_recovery 0 to 1, with another sequence 1"),
             ("snr", 0 < self.snr < math.inf, "above 0"),
             ("bias_field", 0 <= self.bias_field < 1, "at least 0 and below 1"),
             ("phase", 0 <= self.phase < math.inf, "at least 0 (radians)"),
+            ("resolution", 0.25 <= self.resolution <= 1, "0.25 to 1"),
+            ("coils", 1 <= self.coils <= 64, "1 to 64"),
+            ("head_size", 0.8 <= self.head_size <= 1.2, "0.8 to 1.2"),
+            ("atrophy", 0 <= self.atrophy <= 1, "0 to 1"),
             ("lesions", self.lesions in get_args(Lesions), one_of(Lesions)),
             ("mask", self.mask in get_args(MaskKind), one_of(MaskKind)),
             ("acceleration", self.acceleration >= 1, "at least 1"),
@@ -150,7 +171,6 @@ class SiteConfig:
             ("use", self.use in get_args(Use), one_of(Use)),
             ("split", self.split in get_args(Division), one_of(Division)),
             ("split", self.split == "patients" or self.use == "both", "patients, unless use is both"),
-            ("coils", 1 <= self.coils <= 64, "1 to 64"),
             ("virtual_coils", self.virtual_coils >= 0, "at least 0"),
             *((f"{split}_patients", count >= 0, "at least 0 (0 for all three: automatic)")
               for split, count in counts.items()),

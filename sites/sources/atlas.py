@@ -11,9 +11,11 @@ from engine.streams import rng
 from sites.anatomy import GREY_T1W, WHITE_T1W, Anatomy, Maps, grid, smooth_field, subject
 from sites.config import SiteConfig
 from sites.physics import (
+    Complex,
     Tissue,
     Values,
     crop_kspace,
+    low_resolution,
     noise,
     object_phase,
     receive_field,
@@ -21,7 +23,9 @@ from sites.physics import (
     tissues,
     to_kspace,
 )
+from sites.shifts import shifted
 from sites.sources.base import KSpace
+from sites.sources.forward import sensitivities
 
 
 class AtlasSource:
@@ -46,24 +50,34 @@ class AtlasSource:
         return tuple(self._indices)
 
     def kspace(self, patient: str) -> KSpace:
-        """complex64 [S, 1, matrix, matrix], with noise at the institution's SNR.
+        """complex64 [S, C, matrix, matrix], with noise at the institution's SNR, the same in every coil.
 
         The head is imaged on a finer grid than the scanner resolves, so that truncation rings as a scanner's does.
         """
         index = self._indices[patient]
-        slices = self.config.slices
+        config = shifted(self.config, index)
+        slices = config.slices
         pixels = max(self.matrix, min(2 * self.matrix, 256))
-        lesion = self._rng("lesion", index) if self.config.lesions == "glioma" else None
-        anatomy = subject(self.maps, slices, pixels, self._rng("anatomy", index), lesion)
-        magnitude = tissue_signal(self.config, anatomy, self._rng("tissue", index))
+        lesion = self._rng("lesion", index) if config.lesions == "glioma" else None
+        shape = self._rng("anatomy", index)
+        anatomy = subject(self.maps, slices, pixels, shape, lesion, config.head_size, config.atrophy)
+        magnitude = tissue_signal(config, anatomy, self._rng("tissue", index))
         head = anatomy.grey + anatomy.white + anatomy.csf + anatomy.tumour + anatomy.oedema > 0.5
         axes = grid(slices, pixels)
-        bias = receive_field(smooth_field(*axes, 5, self._rng("bias", index)), head, self.config.bias_field)
-        phase = object_phase(smooth_field(*axes, 6, self._rng("phase", index)), head, self.config.phase)
+        bias = receive_field(smooth_field(*axes, 5, self._rng("bias", index)), head, config.bias_field)
+        phase = object_phase(smooth_field(*axes, 6, self._rng("phase", index)), head, config.phase)
         image = magnitude * bias
-        kspace = crop_kspace(to_kspace(image * phase), self.matrix)
-        sigma = float(np.abs(image[head]).mean()) / self.config.snr
-        return (kspace + noise(kspace.shape, sigma, self._rng("noise", index)))[:, None]
+        kspace = self._received(image * phase, config.coils)
+        sigma = float(np.abs(image[head]).mean()) / config.snr
+        kspace += noise(kspace.shape, sigma, self._rng("noise", index))
+        return low_resolution(kspace.swapaxes(0, 1), config.resolution)
+
+    def _received(self, image: Complex, coils: int) -> Complex:
+        """K-space [C, S, matrix, matrix] of an image [S, N, N]; coils first: each has noise of its own, whatever C."""
+        if coils == 1:
+            return crop_kspace(to_kspace(image), self.matrix)[None]
+        maps = sensitivities(coils, image.shape[-1])
+        return np.stack([crop_kspace(to_kspace(image * one), self.matrix) for one in maps])
 
     def _rng(self, stream: str, index: int) -> np.random.Generator:
         return rng(self.seed, stream, self.config.name, index)
