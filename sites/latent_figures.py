@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-import engine.shift
+from engine.shift import MEASURES
 from engine.types import Shift
 from sites.curves import (
     COLORS,
@@ -93,14 +93,13 @@ def point_looks(run: Run) -> dict[str, tuple[str, str]]:
 
 def label_of(measure: str) -> str:
     """A measure as it is written."""
-    return str({"mmd": "MMD²", **getattr(engine.shift, "MEASURES", {})}.get(measure, measure.replace("_", " ")))
+    return MEASURES[measure].label if measure in MEASURES else measure
 
 
 def measures(run: Run) -> list[str]:
-    """That any round reports, in the engine's order."""
+    """That any round reports, in the engine's order; those that it does not know last."""
     there = dict.fromkeys(measure for report in run.rounds for site in report.sites.values() for measure in site.shift)
-    known = [measure for measure in getattr(engine.shift, "MEASURES", {}) if measure in there]
-    return known + [measure for measure in there if measure not in known]
+    return [measure for measure in dict.fromkeys([*MEASURES, *there]) if measure in there]
 
 
 def draw_shift(run: Run) -> Figure:
