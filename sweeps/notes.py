@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from sites.intervals import fixed
 from sweeps.scores import BASELINE, MEAN, ZERO_FILLED, Entry, Metric, Study, StudyTable, Summary, Verdict
 
 HEADINGS: Mapping[Study, tuple[str, str]] = {
@@ -31,15 +32,6 @@ ALPHA = 0.05  # of a test
 def column_title(column: str) -> str:
     """A site's name, or "mean"."""
     return "mean" if column == MEAN else column
-
-
-def fixed(value: float, digits: int) -> str:
-    """Fixed point; ∞, – for NaN, and an exponent where the digits before the point are too many."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.0e}" if abs(value) >= 1e5 else f"{value:.{digits}f}"
 
 
 def entry_parts(entry: Entry, metric: Metric) -> tuple[str, str]:

@@ -1,8 +1,7 @@
-"""Means with intervals, and the paired test of every method against the baseline.
+"""Means with intervals (`sites.intervals`), and the paired test of every method against the baseline.
 
 Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1 (1945). Holm, A simple sequentially
-rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979). The interval of a mean over sites:
-Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
+rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
 
 Units are seeds x test patients (`sweeps.scores.Unit`). Those of one seed share a network: they are not independent
 draws of a network, and what is said here holds for the networks at hand. In the column of means every site weighs
@@ -19,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from sites.intervals import interval_of_means
 from sweeps.notes import ALPHA
 from sweeps.scores import (
     BASELINE,
@@ -35,12 +35,9 @@ from sweeps.scores import (
     Summary,
     Unit,
     Verdict,
-    average,
     layout_of,
     unit_values,
 )
-
-LEVEL = 0.95  # of an interval
 
 Values = Mapping[str, Mapping[Unit, float]]  # by row
 Cells = dict[str, dict[str, Entry]]  # by row and column
@@ -153,38 +150,7 @@ def _uneven(values: Values, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(uneven)
 
 
-# ---- intervals, tests, corrections ----------------------------------------------------------------------
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half the width of its 95 % t-interval; NaN for the latter of a single value, or with infinite ones."""
-    return interval_of_means([values])
-
-
-def interval_of_means(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The mean of the groups' means, each weighted alike whatever its size, and half its 95 % interval.
-
-    The groups (sites) are those meant, no sample of more: variance sum_g(s_g^2 / n_g) / G^2, Satterthwaite's degrees
-    of freedom (for one group, n - 1). The width is NaN if a group has one value only, or an infinite one.
-    """
-    from scipy.special import stdtrit
-
-    mean = average([average([*group]) for group in groups])
-    if not math.isfinite(mean) or min(map(len, groups)) < 2:
-        return mean, math.nan
-    parts = [_variance(group) / len(group) for group in groups]
-    total = math.fsum(parts)
-    if total == 0:
-        return mean, 0.0
-    shares = [(part / total) ** 2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True)]
-    quantile = float(stdtrit(1 / math.fsum(shares), (1 + LEVEL) / 2))
-    return mean, quantile * math.sqrt(total) / len(groups)
-
-
-def _variance(values: Sequence[float]) -> float:
-    """With n - 1."""
-    mean = average([*values])
-    return math.fsum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
+# ---- tests, corrections ------------------------------------------------------------------------------------
 
 
 def signed_rank_test(differences: Sequence[float]) -> tuple[float, float]:
