@@ -1,0 +1,132 @@
+"""Curves against shift, drawn: scores by strength, each measure of shift by strength, and cost by measure.
+
+Colours: Okabe and Ito, Color Universal Design, 2008 (`sites.curves.COLORS`); the same for a method in every panel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.checkpoint import atomically
+from engine.shift import MEASURES
+from sites.curves import COLORS, DASHED, figure_of, plain
+from sites.report import STYLE
+from sweeps.curve_notes import first_strength, heading, signed, unit_words
+from sweeps.curve_statistics import Cost, Curves
+from sweeps.notes import MARKS
+from sweeps.scores import ZERO_FILLED, Entry, Metric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREY = "#808080"
+TOP, ROW, WIDTH = 3.2, 1.75, 2.05  # inches: height of the scores, of a row of measures; width of a measure
+COSTS: tuple[tuple[Cost, str], ...] = (("loss", "PSNR lost, dB"), ("gain", "gain, dB"))
+
+
+def write_figure(path: Path, curves: Curves, warnings: Sequence[str] = ()) -> Path:
+    """A PNG (`figures/curves.png`). warnings: of the sites' data."""
+    from matplotlib import rc_context
+
+    path.parent.mkdir(exist_ok=True)
+    with rc_context(STYLE | {"font.size": 8, "axes.titlesize": 9}):
+        figure = draw_curves(curves, warnings)
+        with atomically(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+    return path
+
+
+def draw_curves(curves: Curves, warnings: Sequence[str] = ()) -> Figure:
+    """Scores above; below them a column a measure, where the shift was measured."""
+    count = len(curves.shifts)
+    rows = 1 + len(COSTS) if count else 0
+    title = f"{plain(heading(curves))}: mean, 95 % t-interval over {plain(unit_words(curves))}"
+    figure = figure_of(max(8.0, WIDTH * count), 0.5 + TOP + ROW * rows * (count > 0), title, warnings)
+    heights = [TOP, ROW * rows] if count else [TOP]
+    above, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    left, right = above.subplots(1, 2)
+    _draw_scores(left, curves, "psnr")
+    _draw_scores(right, curves, "ssim")
+    handles, labels = left.get_legend_handles_labels()
+    above.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    for part in below:
+        axes = part.subplots(rows, count, squeeze=False)
+        for i, measure in enumerate(curves.shifts):
+            _draw_measure(axes[0, i], curves, measure)
+            for axis, (cost, _) in zip(axes[1:, i], COSTS, strict=True):
+                _draw_cost(axis, curves, measure, cost)
+        axes[0, 0].set_ylabel("shift")
+        for axis, (_, name) in zip(axes[1:, 0], COSTS, strict=True):
+            axis.set_ylabel(name)
+        part.supxlabel(_explanation(curves), fontsize=7, color=GREY)
+    return figure
+
+
+def _explanation(curves: Curves) -> str:
+    return (
+        f"Shift of {plain(curves.target)} against the sources, by strength (mean over sources, 95 % t-interval over "
+        f"seeds; dashed: where chance ends); then, by shift, PSNR lost since {first_strength(curves)} and gained over "
+        f"zero-filled: a dot a federation, ρ Spearman's"
+    )
+
+
+def _color(curves: Curves, method: str) -> str:
+    return COLORS[curves.methods.index(method) % len(COLORS)]
+
+
+def _draw_scores(axis: Axes, curves: Curves, metric: Metric) -> None:
+    for method in (*curves.methods, ZERO_FILLED):
+        there = curves.cells[metric].get(method, {})
+        points = [(s, there[name]) for s, name in zip(curves.strengths, curves.columns, strict=True) if name in there]
+        if not points:
+            continue
+        x, means = [s for s, _ in points], np.array([entry.mean for _, entry in points])
+        if method == ZERO_FILLED:
+            axis.plot(x, means, color=GREY, label="zero-filled", **DASHED)
+            continue
+        color, half = _color(curves, method), np.nan_to_num([entry.half_width for _, entry in points])
+        axis.fill_between(x, means - half, means + half, color=color, alpha=0.15, lw=0)
+        axis.plot(x, means, color=color, marker="o", ms=3.5, label=plain(method))
+        for (strength, entry), height in zip(points, means + half, strict=True):
+            _draw_mark(axis, strength, float(height), entry, color)
+    baseline = plain(curves.methods[0])
+    marks = f" (▲ better, ▼ worse than {baseline}, Holm)" if metric == "psnr" and curves.comparisons else ""
+    axis.set(title=("PSNR, dB" if metric == "psnr" else "SSIM") + marks, xlabel=f"strength of {plain(curves.dial)}")
+
+
+def _draw_mark(axis: Axes, x: float, y: float, entry: Entry, color: str) -> None:
+    if MARKS[entry.verdict] and math.isfinite(y):
+        axis.annotate(MARKS[entry.verdict], (x, y), (0, 1), textcoords="offset points", ha="center", color=color)
+
+
+def _draw_measure(axis: Axes, curves: Curves, measure: str) -> None:
+    for method, by_strength in curves.shifts[measure].items():
+        names = [name for name in curves.columns if name in by_strength]
+        if not names:
+            continue
+        x, found = [float(name) for name in names], [by_strength[name] for name in names]
+        means = np.array([each.estimate.mean for each in found])
+        half = np.nan_to_num([each.estimate.half_width for each in found])
+        color = _color(curves, method)
+        axis.fill_between(x, means - half, means + half, color=color, alpha=0.15, lw=0)
+        axis.plot(x, means, color=color, marker="o", ms=2.5)
+        axis.plot(x, [each.high for each in found], color=color, **DASHED)
+    axis.set(title=MEASURES[measure].label, xlabel="strength")
+
+
+def _draw_cost(axis: Axes, curves: Curves, measure: str, cost: Cost) -> None:
+    """A dot a federation; each method's ρ above, in its colour."""
+    for i, method in enumerate(curves.methods):
+        dots = [dot for dot in curves.dots if dot.method == method and measure in dot.shift]
+        color, rho = _color(curves, method), signed(curves.rho(measure, method, cost), 2)
+        x, y = [dot.shift[measure] for dot in dots], [getattr(dot, cost) for dot in dots]
+        axis.plot(x, y, "o", ms=3, alpha=0.6, mew=0, color=color)
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 7}
+        axis.annotate(f"ρ {rho}" if i == 0 else rho, (0, 1), (30 * i - 8 * (i == 0) + 8, 2), color=color, **place)
+    axis.set_xlabel(MEASURES[measure].label if cost == COSTS[-1][0] else "")
