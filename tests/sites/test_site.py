@@ -13,8 +13,9 @@ from torch import Tensor
 from engine.streams import rng
 from engine.types import Batch, SiteLike
 from sites.acquisition import fully_sampled
-from sites.config import SiteConfig
+from sites.config import MaskKind, SiteConfig
 from sites.masks import column_mask
+from sites.shifts import threshold
 from sites.site import FusedSite, Site
 from sites.sources.base import KSpace
 
@@ -116,6 +117,30 @@ def test_evaluation_masks_are_fixed_by_the_patients_name() -> None:
     assert np.array_equal(masks, joined(list(site(seed=5).eval_batches("val", 8)), "mask").numpy())
 
 
+def test_another_pattern_for_a_part_of_the_patients_leaves_the_others_and_all_seeds_as_they_are() -> None:
+    turned = Site(replace(CONFIG, shift="mask=0.5"), NoiseSource(), 0)
+    others = {patient for patient in range(6) if threshold(patient) < 0.5}
+    assert 0 < len(others & {0, 1, 2}) < 3
+    seeds = rng(0, "masks", "a", 1, 0).integers(2**32, size=12)
+    batches = train(turned)
+    kinds = ["equispaced" if int(patient) in others else "random" for patient in joined(batches, "volume")]
+    drawn = zip(kinds, seeds, strict=True)
+    expected = np.stack([column_mask(kind, 32, 4, 0.08, int(seed)) for kind, seed in drawn])  # type: ignore[arg-type]
+    assert np.array_equal(joined(batches, "mask").numpy(), expected)
+    for field in ("volume", "truth"):
+        assert torch.equal(joined(batches, field), joined(train(site()), field))
+    fixed = joined(list(turned.eval_batches("val", 8)), "mask").numpy()[::4]
+    for mask, patient in zip(fixed, (3, 4), strict=True):
+        kind: MaskKind = "equispaced" if patient in others else "random"
+        assert np.array_equal(mask, column_mask(kind, 32, 4, 0.08, [ord(c) for c in f"a-00{patient}"]))
+
+
+def test_acceleration_shifts_every_mask() -> None:
+    masks = joined(train(Site(replace(CONFIG, shift="acceleration=1"), NoiseSource(), 0)), "mask").numpy()
+    seeds = rng(0, "masks", "a", 1, 0).integers(2**32, size=12)
+    assert np.array_equal(masks, np.stack([column_mask("random", 32, 8, 0.04, int(seed)) for seed in seeds]))
+
+
 def test_the_order_in_which_sites_work_changes_nothing() -> None:
     a, b = site("a"), site("b")
     first = [joined(train(s), "input") for s in (a, b)]
@@ -135,6 +160,8 @@ def test_refuses_what_cannot_be() -> None:
         Site(CONFIG, NoiseSource(widths=(32, 32, 32, 30, 30, 30)), 0)
     with pytest.raises(ValueError, match=r"site 'a': center_fraction 0\.5 measures 16 of 32 columns"):
         Site(replace(CONFIG, mask="equispaced_fraction", center_fraction=0.5), NoiseSource(), 0)
+    with pytest.raises(ValueError, match="site 'a': acceleration 40 is outside 1 to 32"):
+        Site(replace(CONFIG, acceleration=20, shift="acceleration=1"), NoiseSource(), 0)
 
 
 # ---- shards in one place ------------------------------------------------------------------------------------
