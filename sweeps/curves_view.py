@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -17,7 +17,7 @@ from engine.shift import MEASURES
 from engine.standings import one_line
 from sites.intervals import fixed
 from sweeps.curve_notes import curve_footnotes, first_strength, heading, saturations, signed, three_digits
-from sweeps.curve_statistics import Curves
+from sweeps.curve_statistics import Curves, Estimate
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry
 from sweeps.table_view import MARK_COLORS, MISSING, shorten
@@ -67,50 +67,58 @@ class _Scores:
             yield from _chart(self.curves, min(width - 2, 72), CHART)
 
 
+def _color(curves: Curves, method: str) -> str:
+    return COLORS[curves.methods.index(method) % len(COLORS)]
+
+
 # ---- scores ---------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What a score's cell holds besides the mean, and its columns with the mark."""
+
+    size: int
+    interval: bool
+    change: bool
+
+    def cell(self, entry: Entry | None, since: Estimate | None) -> Text:
+        """As wide as `size`."""
+        if entry is None:
+            return Text(MISSING.rjust(self.size - 1) + " ", DIM)
+        text = fixed(entry.mean, 2)
+        if self.interval:
+            text += " " * 6 if math.isnan(entry.half_width) else f" ±{fixed(entry.half_width, 2)}"
+        if self.change:
+            text += " " + ("" if since is None else signed(since.mean, 2)).rjust(6)
+        mark = MARKS[entry.verdict]
+        return Text(text.rjust(self.size - 1)).append(mark or " ", MARK_COLORS.get(mark, ""))
+
+
+FORMS = (_Form(22, True, True), _Form(15, False, True), _Form(9, False, False))
+
+
 def _score_lines(curves: Curves, width: int) -> Iterator[Text]:
-    """As many methods side by side as fit, in blocks; the numbers beside a mean only where all have room for them."""
-    methods = curves.methods
-    label, before = 10, 13
+    """Methods side by side, all in the roomiest form that fits, or the tightest in blocks."""
+    label, before, methods = 10, 13, curves.methods
     room = width - label - before
-    full, medium, small = 22, 15, 9  # 25.12 ±0.35 −1.20▲, 25.12 −1.20▲, 25.12▲
-    size = next((size for size in (full, medium) if size * len(methods) <= room), small)
-    most = max(1, room // size)
-    size = min(size + max(0, (room - size * len(methods)) // len(methods)), size + 4) if len(methods) <= most else size
+    form = next((form for form in FORMS if form.size * len(methods) <= room), FORMS[-1])
+    most = min(len(methods), max(1, room // form.size))
+    form = replace(form, size=form.size + max(0, min(4, room // most - form.size)))
+    psnr = curves.cells["psnr"]
     for start in range(0, len(methods), most):
         block = methods[start : start + most]
         if start:
             yield Text()
         head = Text(" strength".ljust(label), DIM)
         for method in block:
-            style = COLORS[methods.index(method) % len(COLORS)]
-            head.append(shorten(one_line(method), size - 3).rjust(size - 1) + " ", style)
+            head.append(shorten(one_line(method), form.size - 3).rjust(form.size - 1) + " ", _color(curves, method))
         yield head.append("zero-filled".rjust(before), DIM)
         for name in curves.columns:
             row = Text(f" {name}".ljust(label))
             for method in block:
-                row.append_text(_score(curves, method, name, size, size >= full, size >= medium))
+                row.append_text(form.cell(psnr.get(method, {}).get(name), curves.changes.get(method, {}).get(name)))
             yield row.append_text(_zero_filled(curves, name, before))
-
-
-def _score(curves: Curves, method: str, name: str, size: int, interval: bool, change: bool) -> Text:
-    entry = curves.cells["psnr"].get(method, {}).get(name)
-    if entry is None:
-        return Text(MISSING.rjust(size - 1) + " ", DIM)
-    text = fixed(entry.mean, 2)
-    if interval:
-        text += f" ±{fixed(entry.half_width, 2)}" if not math.isnan(entry.half_width) else " " * 6
-    if change:
-        since = curves.changes.get(method, {}).get(name)
-        text += " " + ("" if since is None else signed(since.mean, 2)).rjust(6)
-    return Text(text.rjust(size - 1)).append_text(_mark(entry))
-
-
-def _mark(entry: Entry) -> Text:
-    mark = MARKS[entry.verdict]
-    return Text(mark or " ", MARK_COLORS.get(mark, ""))
 
 
 def _zero_filled(curves: Curves, name: str, size: int) -> Text:
@@ -150,7 +158,7 @@ def _shift_columns(curves: Curves) -> list[Column[Row]]:
         return Text(MEASURES[row[0]].label if row[1] == first else "")
 
     def method(row: Row, width: int) -> Text:
-        return Text(shorten(one_line(row[1]), width), COLORS[curves.methods.index(row[1]) % len(COLORS)])
+        return Text(shorten(one_line(row[1]), width), _color(curves, row[1]))
 
     labels = longest(MEASURES[name].label for name in curves.shifts)
     names = longest(map(one_line, curves.methods))
@@ -202,7 +210,7 @@ def _chart(curves: Curves, width: int, height: int) -> list[Text]:
     at = np.linspace(curves.strengths[0], curves.strengths[-1], 2 * (width - margin))
     canvas = [[(" ", DIM)] * (width - margin) for _ in range(height - 1)]
     for method, values in series.items():
-        style = DIM if method == ZERO_FILLED else COLORS[curves.methods.index(method) % len(COLORS)]
+        style = DIM if method == ZERO_FILLED else _color(curves, method)
         known = np.interp(at, curves.strengths, values).tolist()
         drawn = line_chart(known, len(at), width - margin, height - 1, low, high)
         for row, characters in zip(canvas, drawn, strict=True):
