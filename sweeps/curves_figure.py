@@ -14,8 +14,7 @@ import numpy as np
 
 from engine.checkpoint import atomically
 from engine.shift import MEASURES
-from sites.curves import COLORS, DASHED, figure_of, plain
-from sites.report import STYLE
+from sites.curves import COLORS, DASHED, FAINT, STYLE, figure_of, plain
 from sweeps.curve_notes import first_strength, heading, signed, unit_words
 from sweeps.curve_statistics import Cost, Curves
 from sweeps.notes import MARKS
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY = "#808080"
 TOP, ROW, WIDTH = 3.2, 1.75, 2.05  # inches: height of the scores, of a row of measures; width of a measure
 COSTS: tuple[tuple[Cost, str], ...] = (("loss", "PSNR lost, dB"), ("gain", "gain, dB"))
 
@@ -46,7 +44,7 @@ def draw_curves(curves: Curves, warnings: Sequence[str] = ()) -> Figure:
     """Scores above; below them a column a measure, where the shift was measured."""
     count = len(curves.shifts)
     rows = 1 + len(COSTS) if count else 0
-    title = f"{plain(heading(curves))}: mean, 95 % t-interval over {plain(unit_words(curves))}"
+    title = f"{heading(curves)}: mean, 95 % t-interval over {unit_words(curves)}"
     figure = figure_of(max(8.0, WIDTH * count), 0.5 + TOP + ROW * rows * (count > 0), title, warnings)
     heights = [TOP, ROW * rows] if count else [TOP]
     above, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -64,7 +62,7 @@ def draw_curves(curves: Curves, warnings: Sequence[str] = ()) -> Figure:
         axes[0, 0].set_ylabel("shift")
         for axis, (_, name) in zip(axes[1:, 0], COSTS, strict=True):
             axis.set_ylabel(name)
-        part.supxlabel(_explanation(curves), fontsize=7, color=GREY)
+        part.supxlabel(_explanation(curves), fontsize=7, color=FAINT)
     return figure
 
 
@@ -88,7 +86,7 @@ def _draw_scores(axis: Axes, curves: Curves, metric: Metric) -> None:
             continue
         x, means = [s for s, _ in points], np.array([entry.mean for _, entry in points])
         if method == ZERO_FILLED:
-            axis.plot(x, means, color=GREY, label="zero-filled", **DASHED)
+            axis.plot(x, means, color=FAINT, label="zero-filled", **DASHED)
             continue
         color, half = _color(curves, method), np.nan_to_num([entry.half_width for _, entry in points])
         axis.fill_between(x, means - half, means + half, color=color, alpha=0.15, lw=0)
