@@ -38,7 +38,7 @@ def spelled(estimate: Sequence[float], digits: int, sign: bool = False) -> str:
 
 def heading(curves: Curves) -> str:
     """What is swept where."""
-    return f"{curves.target} shifted by {curves.dial}"
+    return f"Domain shift of {curves.target}, {curves.dial}"
 
 
 def unit_words(curves: Curves) -> str:

@@ -128,5 +128,5 @@ def _show(plan: CurvesPlan, stored: Stored) -> None:
     console.print(curves_view(curves_of(plan, _points(stored)), warnings=curves_warnings(plan)))
     if missing:
         console.print(Text(missing))
-    console.print(Text(" (curves.md, curves.csv, shift.csv, figures/curves.png)", "bright_black"))
-    console.print(Text(f"sweep: {plan.out}"), soft_wrap=True)
+    console.print(Text(" (report.html, curves.md, curves.csv, shift.csv, figures/curves.png)", "bright_black"))
+    console.print(Text(f"curves: {plan.out}"), soft_wrap=True)

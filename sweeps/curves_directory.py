@@ -7,16 +7,19 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from engine.checkpoint import write_atomically
 from sites.config import flat_fields
+from sites.report import REPORT
 from sites.run_directory import read_rounds
 from sweeps.curve_scores import Point
 from sweeps.curve_statistics import Curves, summarize_curves
 from sweeps.curves import GROWING, CurvesConfig, CurvesPlan, Federation, parse_sweep, read_point
 from sweeps.curves_figure import write_figure
 from sweeps.curves_files import write_files
+from sweeps.curves_page import curves_page
 from sweeps.directory import Kind, Settings, finished_summary, open_directory, stored_warnings
 
-CURVES = Kind("sweep", "curves.toml")
+CURVES = Kind("shift sweep", "curves.toml")
 
 
 def open_curves(plan: CurvesPlan) -> AbstractContextManager[None]:
@@ -29,7 +32,9 @@ def open_curves(plan: CurvesPlan) -> AbstractContextManager[None]:
     def stored() -> Settings:
         there = stored_curves(plan.out)
         if (dial := parse_sweep(there.sweep)[0]) != plan.dial:
-            raise ValueError(f"{plan.out} holds another sweep, of {dial}, asked {plan.dial}; choose another --out")
+            raise ValueError(
+                f"{plan.out} holds another shift sweep: of {dial}, asked {plan.dial}; choose another --out"
+            )
         return _settings(there)
 
     return open_directory(plan.out, CURVES, _settings(plan.config), stored, GROWING, device)
@@ -44,7 +49,7 @@ def stored_curves(path: Path) -> CurvesConfig:
     from sweeps.curves_commands import read_curves
 
     if not CURVES.there(path):
-        raise ValueError(f"{path} holds no sweep (there is no {CURVES.file}); name a sweep's directory")
+        raise ValueError(f"{path} holds no {CURVES.noun} (there is no {CURVES.file}); name the directory of one")
     config = read_curves(path / CURVES.file)
     return replace(config, run=replace(config.run, out=str(path)))
 
@@ -76,7 +81,8 @@ def curves_warnings(plan: CurvesPlan) -> list[str]:
 
 
 def write_curves(plan: CurvesPlan, points: Sequence[Point]) -> None:
-    """curves.csv, shift.csv, curves.md and the figure, of what there is."""
+    """curves.csv, shift.csv, curves.md, the figure and report.html, of what there is."""
     curves, warnings = curves_of(plan, points), curves_warnings(plan)
     write_files(plan.out, points, curves, warnings)
     write_figure(plan.out / "figures" / "curves.png", curves, warnings)
+    write_atomically(plan.out / REPORT, curves_page(plan, curves, warnings).encode())

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP, ROW, WIDTH = 3.2, 1.75, 2.05  # inches: height of the scores, of a row of measures; width of a measure
-COSTS: tuple[tuple[Cost, str], ...] = (("loss", "PSNR lost, dB"), ("gain", "gain, dB"))
+DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "alpha": 0.6, "mew": 0}  # a federation
+COSTS: tuple[tuple[Cost, str], ...] = (("loss", "PSNR lost, dB"), ("gain", "PSNR gained, dB"))
 
 
 def write_figure(path: Path, curves: Curves, warnings: Sequence[str] = ()) -> Path:
@@ -49,16 +50,20 @@ def draw_curves(curves: Curves, warnings: Sequence[str] = ()) -> Figure:
     heights = [TOP, ROW * rows] if count else [TOP]
     above, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     left, right = above.subplots(1, 2)
-    _draw_scores(left, curves, "psnr")
-    _draw_scores(right, curves, "ssim")
+    draw_scores(left, curves, "psnr")
+    draw_scores(right, curves, "ssim")
+    left.set_title(f"PSNR, dB{_marks(curves)}")
+    right.set_title("SSIM")
     handles, labels = left.get_legend_handles_labels()
     above.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
     for part in below:
         axes = part.subplots(rows, count, squeeze=False)
         for i, measure in enumerate(curves.shifts):
-            _draw_measure(axes[0, i], curves, measure)
+            draw_measure(axes[0, i], curves, measure)
+            axes[0, i].set_title(MEASURES[measure].label)
             for axis, (cost, _) in zip(axes[1:, i], COSTS, strict=True):
-                _draw_cost(axis, curves, measure, cost)
+                draw_cost(axis, curves, measure, cost)
+            axes[-1, i].set_xlabel(MEASURES[measure].label)
         axes[0, 0].set_ylabel("shift")
         for axis, (_, name) in zip(axes[1:, 0], COSTS, strict=True):
             axis.set_ylabel(name)
@@ -68,17 +73,19 @@ def draw_curves(curves: Curves, warnings: Sequence[str] = ()) -> Figure:
 
 def _explanation(curves: Curves) -> str:
     return (
-        f"Shift of {plain(curves.target)} against the sources, by strength (mean over sources, 95 % t-interval over "
-        f"seeds; dashed: where chance ends); then, by shift, PSNR lost since {first_strength(curves)} and gained over "
-        f"zero-filled: a dot a federation, ρ Spearman's"
+        f"Shift of {plain(curves.target)} against the sources, by strength (mean over sources; dashed: where chance "
+        f"ends); then, by shift, PSNR lost since {first_strength(curves)} and gained over zero-filled; a dot a "
+        f"federation, ρ Spearman's"
     )
 
 
-def _color(curves: Curves, method: str) -> str:
+def color_of(curves: Curves, method: str) -> str:
+    """A method's, in every panel."""
     return COLORS[curves.methods.index(method) % len(COLORS)]
 
 
-def _draw_scores(axis: Axes, curves: Curves, metric: Metric) -> None:
+def draw_scores(axis: Axes, curves: Curves, metric: Metric) -> None:
+    """A line a method with its interval, zero-filled dashed; marks where a method differs from the first."""
     for method in (*curves.methods, ZERO_FILLED):
         there = curves.cells[metric].get(method, {})
         points = [(s, there[name]) for s, name in zip(curves.strengths, curves.columns, strict=True) if name in there]
@@ -88,14 +95,16 @@ def _draw_scores(axis: Axes, curves: Curves, metric: Metric) -> None:
         if method == ZERO_FILLED:
             axis.plot(x, means, color=FAINT, label="zero-filled", **DASHED)
             continue
-        color, half = _color(curves, method), np.nan_to_num([entry.half_width for _, entry in points])
+        color, half = color_of(curves, method), np.nan_to_num([entry.half_width for _, entry in points])
         axis.fill_between(x, means - half, means + half, color=color, alpha=0.15, lw=0)
         axis.plot(x, means, color=color, marker="o", ms=3.5, label=plain(method))
         for (strength, entry), height in zip(points, means + half, strict=True):
             _draw_mark(axis, strength, float(height), entry, color)
-    baseline = plain(curves.methods[0])
-    marks = f" (▲ better, ▼ worse than {baseline}, Holm)" if metric == "psnr" and curves.comparisons else ""
-    axis.set(title=("PSNR, dB" if metric == "psnr" else "SSIM") + marks, xlabel=f"strength of {plain(curves.dial)}")
+    axis.set_xlabel(f"strength of {plain(curves.dial)}")
+
+
+def _marks(curves: Curves) -> str:
+    return f" (▲ better, ▼ worse than {plain(curves.methods[0])})" if curves.comparisons else ""
 
 
 def _draw_mark(axis: Axes, x: float, y: float, entry: Entry, color: str) -> None:
@@ -103,28 +112,33 @@ def _draw_mark(axis: Axes, x: float, y: float, entry: Entry, color: str) -> None
         axis.annotate(MARKS[entry.verdict], (x, y), (0, 1), textcoords="offset points", ha="center", color=color)
 
 
-def _draw_measure(axis: Axes, curves: Curves, measure: str) -> None:
+def draw_measure(axis: Axes, curves: Curves, measure: str) -> None:
+    """A line a method through the means, a dot a seed; dashed, where chance ends."""
     for method, by_strength in curves.shifts[measure].items():
-        names = [name for name in curves.columns if name in by_strength]
-        if not names:
-            continue
-        x, found = [float(name) for name in names], [by_strength[name] for name in names]
-        means = np.array([each.estimate.mean for each in found])
-        half = np.nan_to_num([each.estimate.half_width for each in found])
-        color = _color(curves, method)
-        axis.fill_between(x, means - half, means + half, color=color, alpha=0.15, lw=0)
-        axis.plot(x, means, color=color, marker="o", ms=2.5)
-        axis.plot(x, [each.high for each in found], color=color, **DASHED)
-    axis.set(title=MEASURES[measure].label, xlabel="strength")
+        there = [(s, by_strength[name]) for s, name in zip(curves.strengths, curves.columns, strict=True)
+                 if name in by_strength]  # fmt: skip
+        dots = [dot for dot in curves.dots if dot.method == method and measure in dot.shift]
+        x, color = [strength for strength, _ in there], color_of(curves, method)
+        axis.plot(x, [each.estimate.mean for _, each in there], color=color)
+        axis.plot(
+            [dot.strength for dot in dots],
+            [dot.shift[measure] for dot in dots],
+            "o",
+            ms=3,
+            alpha=0.6,
+            mew=0,
+            color=color,
+        )
+        axis.plot(x, [each.high for _, each in there], color=color, **DASHED)
+    axis.set_xlabel("strength")
 
 
-def _draw_cost(axis: Axes, curves: Curves, measure: str, cost: Cost) -> None:
+def draw_cost(axis: Axes, curves: Curves, measure: str, cost: Cost) -> None:
     """A dot a federation; each method's ρ above, in its colour."""
     for i, method in enumerate(curves.methods):
         dots = [dot for dot in curves.dots if dot.method == method and measure in dot.shift]
-        color, rho = _color(curves, method), signed(curves.rho(measure, method, cost), 2)
+        color, rho = color_of(curves, method), signed(curves.rho(measure, method, cost), 2)
         x, y = [dot.shift[measure] for dot in dots], [getattr(dot, cost) for dot in dots]
-        axis.plot(x, y, "o", ms=3, alpha=0.6, mew=0, color=color)
+        axis.plot(x, y, color=color, **DOT)
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 7}
         axis.annotate(f"ρ {rho}" if i == 0 else rho, (0, 1), (30 * i - 8 * (i == 0) + 8, 2), color=color, **place)
-    axis.set_xlabel(MEASURES[measure].label if cost == COSTS[-1][0] else "")

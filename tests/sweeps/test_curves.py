@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from safetensors.numpy import save_file
 
 import run
 from engine.algorithms import FlMr, FlMrcm
@@ -28,6 +29,7 @@ from sweeps.curve_statistics import Curves, summarize_curves
 from sweeps.curves import RUN, CurvesConfig, CurvesPlan, parse_sweep, read_point
 from sweeps.curves_figure import draw_curves, write_figure
 from sweeps.curves_files import curves_markdown, write_files
+from sweeps.curves_page import curves_page
 from sweeps.curves_view import curves_view
 from sweeps.scores import ZERO_FILLED
 from sweeps.statistics import holm, signed_rank_test
@@ -453,6 +455,34 @@ def test_the_picture_shows_the_numbers() -> None:
     assert marks == ["▲"] * sum(e.verdict == "better" for e in FULL.cells["psnr"]["FL-MRCM"].values())
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_the_page_is_one_and_needs_nothing_else(tmp_path: Path, name: str) -> None:
+    planned = plan(sweep="contrast=0:1:0.25", seeds=3, run={"out": str(tmp_path)})
+    text = curves_page(planned, replace(ALL[name], target="<west>"), ["a & b"])
+    assert "a &amp; b" in text
+    assert "<west>" not in text
+    assert not re.search(r'(src|href)="(?!#|data:)', text)
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len({*ids}) == len(ids)
+    assert ("This sweep is not finished" in text) == (name in ("half", "empty", "no shift"))
+    measured = name not in ("empty", "no shift")
+    assert text.count("<svg") == 2 + 3 * len(MEASURES) * measured
+
+
+def test_the_page_says_who_is_better_and_shows_the_targets_slice(tmp_path: Path) -> None:
+    planned = plan(sweep="contrast=0:1:0.25", seeds=3, run={"out": str(tmp_path)})
+    for federation in planned.federations[:4]:  # of the first seed: both methods at two strengths
+        folder = Path(federation.config.out)
+        folder.mkdir(parents=True)
+        kinds = ("zero_filled", "reconstruction", "truth")
+        pictures = {f"{site}/{k}": np.ones((4, 4), np.float32) for site in ("west", "north") for k in kinds}
+        save_file(pictures, folder / "previews.safetensors")
+    text = curves_page(planned, FULL)
+    assert f"{signed(FULL.leads['FL-MRCM']['1'].mean, 2)} dB" in text
+    assert text.count("<img") == 2 * (1 + 2 + 1)
+    assert "the same head" in text
+
+
 # ---- the command ----------------------------------------------------------------------------------------
 
 
@@ -484,10 +514,10 @@ def test_a_sweep_fills_goes_on_grows_and_is_shown(options: list[str], tmp_path: 
     done = call(*asked)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
-    for words in ("clara shifted by acceleration", "FL-MR", "FL-MRCM", "zero-filled", "MMD²", "sweep: "):
+    for words in ("Domain shift of clara, acceleration", "FL-MR", "FL-MRCM", "zero-filled", "MMD²", "curves: "):
         assert words in done.stdout
     assert "…" not in done.stdout
-    for name in ("curves.csv", "shift.csv", "curves.md", "curves.toml", "figures/curves.png"):
+    for name in ("curves.csv", "shift.csv", "curves.md", "curves.toml", "figures/curves.png", "report.html"):
         assert (sweep / name).stat().st_size > 100
     assert not list(sweep.rglob("checkpoint"))
     assert len((sweep / "curves.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
@@ -517,13 +547,13 @@ def test_a_sweep_fills_goes_on_grows_and_is_shown(options: list[str], tmp_path: 
     assert "0.5" in shown.stdout
     assert "FL-MRCM" not in shown.stdout
     for more, words in (
-        (["--sweep", "snr=0,1"], "holds another sweep, of acceleration, asked snr"),
+        (["--sweep", "snr=0,1"], "holds another shift sweep: of acceleration, asked snr"),
         (["--rounds", "2"], "rounds (stored 1, asked 2)"),
     ):
         other = call(*asked, *more)
         assert other.returncode == 2
         assert words in other.stderr
-    assert "is a sweep, whose rounds are settled" in call("resume", sweep, "--rounds", "3").stderr
+    assert "is a shift sweep, whose rounds are settled" in call("resume", sweep, "--rounds", "3").stderr
 
     again = tmp_path / "again"  # one of them is the run of its configuration, in whatever process
     assert call("--config", lost / "config.toml", "--out", again, "--no-live").returncode == 0
