@@ -76,7 +76,7 @@ def _color(curves: Curves, method: str) -> str:
 
 @dataclass(frozen=True)
 class _Form:
-    """What a score's cell holds besides the mean, and its columns with the mark."""
+    """What a score's cell holds besides the mean and its mark, and its columns."""
 
     size: int
     interval: bool
@@ -89,13 +89,14 @@ class _Form:
         text = fixed(entry.mean, 2)
         if self.interval:
             text += " " * 6 if math.isnan(entry.half_width) else f" ±{fixed(entry.half_width, 2)}"
-        if self.change:
-            text += " " + ("" if since is None else signed(since.mean, 2)).rjust(6)
         mark = MARKS[entry.verdict]
-        return Text(text.rjust(self.size - 1)).append(mark or " ", MARK_COLORS.get(mark, ""))
+        cell = Text(text).append(mark or " ", MARK_COLORS.get(mark, ""))
+        if self.change:
+            cell.append(("" if since is None else signed(since.mean, 2)).rjust(6) + " ")
+        return Text(" " * (self.size - cell.cell_len)).append_text(cell)
 
 
-FORMS = (_Form(22, True, True), _Form(15, False, True), _Form(9, False, False))
+FORMS = (_Form(22, True, True), _Form(15, False, True), _Form(9, False, False))  # the roomiest first
 
 
 def _score_lines(curves: Curves, width: int) -> Iterator[Text]:
