@@ -19,6 +19,7 @@ from sweeps.curve_notes import first_strength, heading, signed, unit_words
 from sweeps.curve_statistics import Cost, Curves
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry, Metric
+from sweeps.train_test import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TOP, ROW, WIDTH = 3.2, 1.75, 2.05  # inches: height of the scores, of a row of measures; width of a measure
 DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "alpha": 0.6, "mew": 0}  # a federation
+GAIN = "PSNR gained over zero-filled, dB"
 COSTS: tuple[tuple[Cost, str], ...] = (("loss", "PSNR lost, dB"), ("gain", "PSNR gained, dB"))
 
 
@@ -49,10 +51,12 @@ def draw_curves(curves: Curves, warnings: Sequence[str] = ()) -> Figure:
     figure = figure_of(max(8.0, WIDTH * count), 0.5 + TOP + ROW * rows * (count > 0), title, warnings)
     heights = [TOP, ROW * rows] if count else [TOP]
     above, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    left, right = above.subplots(1, 2)
+    left, middle, right = above.subplots(1, 3)
     draw_scores(left, curves, "psnr")
+    draw_gains(middle, curves)
     draw_scores(right, curves, "ssim")
     left.set_title(f"PSNR, dB{_marks(curves)}")
+    middle.set_title(GAIN)
     right.set_title("SSIM")
     handles, labels = left.get_legend_handles_labels()
     above.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
@@ -95,12 +99,31 @@ def draw_scores(axis: Axes, curves: Curves, metric: Metric) -> None:
         if method == ZERO_FILLED:
             axis.plot(x, means, color=FAINT, label="zero-filled", **DASHED)
             continue
-        color, half = color_of(curves, method), np.nan_to_num([entry.half_width for _, entry in points])
-        axis.fill_between(x, means - half, means + half, color=color, alpha=0.15, lw=0)
-        axis.plot(x, means, color=color, marker="o", ms=3.5, label=plain(method))
-        for (strength, entry), height in zip(points, means + half, strict=True):
-            _draw_mark(axis, strength, float(height), entry, color)
+        half = _line(axis, x, [(entry.mean, entry.half_width) for _, entry in points], curves, method)
+        for (strength, entry), top in zip(points, means + half, strict=True):
+            _draw_mark(axis, strength, float(top), entry, color_of(curves, method))
     axis.set_xlabel(f"strength of {plain(curves.dial)}")
+
+
+def draw_gains(axis: Axes, curves: Curves) -> None:
+    """The same of what PSNR gains over the zero-filled image, paired."""
+    for method in curves.methods:
+        there = [(s, curves.gains[method][name]) for s, name in zip(curves.strengths, curves.columns, strict=True)
+                 if name in curves.gains[method]]  # fmt: skip
+        if there:
+            _line(axis, [s for s, _ in there], [gain for _, gain in there], curves, method)
+    axis.axhline(0, color=FAINT, **DASHED)
+    axis.set_xlabel(f"strength of {plain(curves.dial)}")
+
+
+def _line(
+    axis: Axes, x: Sequence[float], estimates: Sequence[tuple[float, float]], curves: Curves, method: str
+) -> Grid:
+    """Through means, in a band of their intervals, half of which are returned: 0 where not known."""
+    means, half = np.array([mean for mean, _ in estimates]), np.nan_to_num([half for _, half in estimates])
+    axis.fill_between(x, means - half, means + half, color=color_of(curves, method), alpha=0.15, lw=0)
+    axis.plot(x, means, color=color_of(curves, method), marker="o", ms=3.5, label=plain(method))
+    return half
 
 
 def _marks(curves: Curves) -> str:

@@ -33,7 +33,7 @@ from sweeps.curve_notes import curve_footnotes, first_strength, heading, saturat
 from sweeps.curve_statistics import Curves
 from sweeps.curve_tables import lead_lines, score_lines, shift_lines
 from sweeps.curves import CurvesPlan
-from sweeps.curves_figure import COSTS, color_of, draw_cost, draw_measure, draw_scores
+from sweeps.curves_figure import COSTS, GAIN, color_of, draw_cost, draw_gains, draw_measure, draw_scores
 from sweeps.curves_pictures import pictures_section, slices
 from sweeps.notes import TITLES
 from sweeps.scores import METRICS
@@ -116,6 +116,7 @@ def _legend(curves: Curves, *more: Key) -> Html:
 def _curves_section(curves: Curves) -> Section:
     figures = [
         _by_strength(partial(draw_scores, curves=curves, metric="psnr"), "curve-psnr", TITLES["psnr"]),
+        _by_strength(partial(draw_gains, curves=curves), "curve-gain", GAIN),
         _by_strength(partial(draw_scores, curves=curves, metric="ssim"), "curve-ssim", TITLES["ssim"]),
     ]
     parts = [_legend(curves, Key("zero-filled", css(FAINT), "dash")), grid(figures)]

@@ -16,7 +16,7 @@ from engine.pictures import line_chart
 from engine.shift import MEASURES
 from engine.standings import one_line
 from sites.intervals import fixed
-from sweeps.curve_notes import curve_footnotes, first_strength, heading, saturations, signed, three_digits
+from sweeps.curve_notes import curve_footnotes, heading, saturations, signed, three_digits
 from sweeps.curve_statistics import Curves, Estimate
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry
@@ -48,7 +48,7 @@ class _Scores:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
-        title = f": PSNR, dB; Δ since {first_strength(self.curves)}"
+        title = f": PSNR, dB; Δ since {self.curves.columns[0]}; gain over zero-filled"
         yield cut(Text.assemble((f" {one_line(heading(self.curves))}", "bold"), title), width)
         table = [cut(each, width) for each in _score_lines(self.curves, width)]
         if console.color_system is None:  # lines could not be told apart
@@ -76,36 +76,47 @@ def _color(curves: Curves, method: str) -> str:
 
 @dataclass(frozen=True)
 class _Form:
-    """What a score's cell holds besides the mean and its mark, and its columns."""
+    """What a method's cells hold besides the mean and its mark."""
 
-    size: int
     interval: bool
     change: bool
+    gain: bool
+    gap: int = 2
 
-    def cell(self, entry: Entry | None, since: Estimate | None) -> Text:
+    @property
+    def size(self) -> int:
+        """Columns: 25.12 ±0.35▲  −1.20  +4.80 with all."""
+        return self.gap + 5 + 6 * self.interval + 1 + NUMBER * (self.change + self.gain)
+
+    def head(self, method: str, style: str) -> Text:
         """As wide as `size`."""
-        if entry is None:
-            return Text(MISSING.rjust(self.size - 1) + " ", DIM)
-        text = fixed(entry.mean, 2)
-        if self.interval:
+        width = self.gap + 5 + 6 * self.interval
+        text = Text(shorten(one_line(method), width - 1).rjust(width) + " ", style)
+        return text.append(("Δ".rjust(NUMBER) * self.change) + "gain".rjust(NUMBER) * self.gain, DIM)
+
+    def cell(self, entry: Entry | None, change: Estimate | None, gain: Estimate | None) -> Text:
+        """As wide as `size`."""
+        text = MISSING if entry is None else fixed(entry.mean, 2)
+        if entry is not None and self.interval:
             text += " " * 6 if math.isnan(entry.half_width) else f" ±{fixed(entry.half_width, 2)}"
-        mark = MARKS[entry.verdict]
-        cell = Text(text).append(mark or " ", MARK_COLORS.get(mark, ""))
-        if self.change:
-            cell.append(("" if since is None else signed(since.mean, 2)).rjust(6) + " ")
-        return Text(" " * (self.size - cell.cell_len)).append_text(cell)
+        mark = MARKS[entry.verdict] if entry is not None else ""
+        cell = Text(text.rjust(self.gap + 5 + 6 * self.interval), "" if entry else DIM)
+        cell.append(mark or " ", MARK_COLORS.get(mark, ""))
+        shown = [change] * self.change + [gain] * self.gain
+        return cell.append("".join(("" if each is None else signed(each.mean, 2)).rjust(NUMBER) for each in shown))
 
 
-FORMS = (_Form(22, True, True), _Form(15, False, True), _Form(9, False, False))  # the roomiest first
+NUMBER = 7  # columns of a signed one
+FORMS = (_Form(True, True, True), _Form(False, True, True), _Form(False, False, True), _Form(False, False, False))
 
 
 def _score_lines(curves: Curves, width: int) -> Iterator[Text]:
     """Methods side by side, all in the roomiest form that fits, or the tightest in blocks."""
-    label, before, methods = 10, 13, curves.methods
+    label, before, methods = 9, 13, curves.methods
     room = width - label - before
     form = next((form for form in FORMS if form.size * len(methods) <= room), FORMS[-1])
     most = min(len(methods), max(1, room // form.size))
-    form = replace(form, size=form.size + max(0, min(4, room // most - form.size)))
+    form = replace(form, gap=form.gap + max(0, min(3, room // most - form.size)))
     psnr = curves.cells["psnr"]
     for start in range(0, len(methods), most):
         block = methods[start : start + most]
@@ -113,12 +124,13 @@ def _score_lines(curves: Curves, width: int) -> Iterator[Text]:
             yield Text()
         head = Text(" strength".ljust(label), DIM)
         for method in block:
-            head.append(shorten(one_line(method), form.size - 3).rjust(form.size - 1) + " ", _color(curves, method))
+            head.append_text(form.head(method, _color(curves, method)))
         yield head.append("zero-filled".rjust(before), DIM)
         for name in curves.columns:
             row = Text(f" {name}".ljust(label))
             for method in block:
-                row.append_text(form.cell(psnr.get(method, {}).get(name), curves.changes.get(method, {}).get(name)))
+                change, gain = (kind.get(method, {}).get(name) for kind in (curves.changes, curves.gains))
+                row.append_text(form.cell(psnr.get(method, {}).get(name), change, gain))
             yield row.append_text(_zero_filled(curves, name, before))
 
 

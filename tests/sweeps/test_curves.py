@@ -378,6 +378,8 @@ def test_the_terminal_has_every_strength_and_measure() -> None:
     text = draw(curves_view(FULL), 80)
     for entry in (FULL.cells["psnr"]["FL-MR"]["0.5"], FULL.cells["psnr"]["FL-MRCM"]["1"]):
         assert f"{entry.mean:.2f} ±{entry.half_width:.2f}" in text
+    change, gain = FULL.changes["FL-MR"]["0.5"].mean, FULL.gains["FL-MR"]["0.5"].mean
+    assert f"  {signed(change, 2)}  {signed(gain, 2)}  " in text
     assert text.count("▲") == 1 + sum(entry.verdict == "better" for entry in FULL.cells["psnr"]["FL-MRCM"].values())
     assert all(measure.label in text for measure in MEASURES.values())
     assert signed(FULL.rho("coral", "FL-MR"), 2) in text
@@ -445,12 +447,14 @@ def test_the_picture_shows_the_numbers() -> None:
     axes = draw_curves(FULL).axes
     titles = [axis.get_title(loc="left") + axis.get_title() for axis in axes]
     assert titles[0].startswith("PSNR, dB")
-    assert titles[2 : 2 + len(MEASURES)] == [measure.label for measure in MEASURES.values()]
+    assert titles[3 : 3 + len(MEASURES)] == [measure.label for measure in MEASURES.values()]
     line = next(line for line in axes[0].lines if line.get_label() == "FL-MRCM")
     means = [FULL.cells["psnr"]["FL-MRCM"][name].mean for name in FULL.columns]
     np.testing.assert_array_equal(line.get_ydata(), means)
+    gains = [FULL.gains["FL-MRCM"][name].mean for name in FULL.columns]
+    np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), gains)
     losses = [dot.loss for dot in FULL.dots if dot.method == "FL-MR"]
-    np.testing.assert_array_equal(axes[2 + len(MEASURES)].lines[0].get_ydata(), losses)
+    np.testing.assert_array_equal(axes[3 + len(MEASURES)].lines[0].get_ydata(), losses)
     marks = [text.get_text() for text in axes[0].texts]
     assert marks == ["▲"] * sum(e.verdict == "better" for e in FULL.cells["psnr"]["FL-MRCM"].values())
 
@@ -466,7 +470,7 @@ def test_the_page_is_one_and_needs_nothing_else(tmp_path: Path, name: str) -> No
     assert len({*ids}) == len(ids)
     assert ("This sweep is not finished" in text) == (name in ("half", "empty", "no shift"))
     measured = name not in ("empty", "no shift")
-    assert text.count("<svg") == 2 + 3 * len(MEASURES) * measured
+    assert text.count("<svg") == 3 + 3 * len(MEASURES) * measured
 
 
 def test_the_page_says_who_is_better_and_shows_the_targets_slice(tmp_path: Path) -> None:
