@@ -1,11 +1,13 @@
 """How often a ridge classifier tells the site of patients that it has not seen, under many exchanges at once.
 
-Legend: R rows (slices) of both sites, P patients, S slices of the patient with the most, O pairs of patients,
-E exchanges, y labels: 1 at the first site, -1 at the second.
+Legend: R rows (slices) of both sites, P patients, S slices of a patient, O pairs of patients, E exchanges,
+y labels: 1 at the first site, -1 at the second.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -30,72 +32,82 @@ def accuracies(kernel: Matrix, owners: Array, exchanges: Exchanges) -> Matrix:
     A slice on the threshold counts half. With one patient at a site nobody is left to learn that site from: 0.5.
 
     The classifier is ridge regression on the labels in the kernel's space, with an intercept that is not penalised.
-    Its threshold is 0 where both sites have as many rows to learn from; see `_told` for where they have not. Only the
-    size of the ridge comes from all rows, held out or not, and it knows no labels.
+    The size of the ridge (and a kernel's bandwidth) comes from all rows, held out or not, and knows no labels. The
+    threshold is 0 where both sites have as many rows to learn from. If not, a score without meaning is the mean label
+    b of those rows, and the sites' own slices score b + (1 - b) g / 2 and b - (1 + b) g / 2, with g the gap between
+    them (2 in rows that were learnt from). The threshold lies halfway, at b (1 - g / 2), with g the mean over all pairs
+    held out: the one number that the pairs share.
     kernel: [R, R]; owners: int [R] each row's patient.
     """
     if min(exchanges[0].sum(), (~exchanges[0]).sum()) < 2:
         return np.full(len(exchanges), 0.5)
-    pairs = _pairs(owners)
-    inverse = _regression(kernel)
-    without = _without(inverse, pairs)
     signs = np.where(exchanges.T, 1.0, -1.0)  # [P, E]
-    coefficients = inverse @ signs[owners]  # [R, E]
-    step = max(1, CHUNK // pairs.rows.size)
-    parts = []
-    for start in range(0, len(exchanges), step):
-        some = slice(start, start + step)
-        y = signs[pairs.patients, some][:, :, None] * pairs.real  # [O, 2, S, E]
-        scores = y - (without @ _joined(coefficients[pairs.rows, some] * pairs.real)).reshape(y.shape)
-        parts.append(_told(scores, signs[:, some], pairs))
-    return np.concatenate(parts)
-
-
-def _told(scores: Matrix, signs: Matrix, pairs: _Pairs) -> Matrix:
-    """[E] the accuracy of scores [O, 2, S, E] of slices of held-out pairs. signs: [P, E] the patients' labels.
-
-    Where the sites have unequal numbers of rows to learn from, a score without meaning is the mean label b of those
-    rows, and the scores of the sites' own slices lie at b + (1 - b) g / 2 and b - (1 + b) g / 2, where g is the gap
-    between them (2 in rows that were learnt from). The threshold lies halfway: b (1 - g / 2), with g the mean over all
-    pairs.
-    """
-    sides = signs[pairs.patients]  # [O, 2, E]
-    apart = sides[:, 0] != sides[:, 1]
-    count = apart.sum(axis=0)
-    means = (scores * pairs.share).sum(axis=2)
-    gap = ((sides * means).sum(axis=1) * apart).sum(axis=0) / count
-    learnt = pairs.slices.sum() - pairs.slices[pairs.patients].sum(axis=1)  # [O]
-    total = pairs.slices @ signs - np.einsum("op,ope->oe", pairs.slices[pairs.patients], sides)
-    threshold = total / learnt[:, None] * (1 - gap / 2)
-    above = sides[:, :, None] * (scores - threshold[:, None, None])
-    told = np.where(np.abs(above) < UNDECIDED, 0.5, above > 0)
-    accuracy = (told * pairs.share).sum(axis=2).mean(axis=1)  # [O, E]
-    return np.asarray((accuracy * apart).sum(axis=0) / count)
+    held = list(_held_out(_regression(kernel), owners, signs))
+    slices = np.bincount(owners)
+    count = exchanges.sum(axis=1) * (~exchanges).sum(axis=1)  # of pairs with one patient of each site
+    gap = sum(_gaps(pair).sum(axis=0) for pair in held) / count
+    right = sum(_right(pair, _balance(pair, slices, signs) * (1 - gap / 2)).sum(axis=0) for pair in held)
+    return np.asarray(right / count)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """slices: int [P]; patients: int [O, 2]; rows: int [O, 2, S] theirs, filled up with others.
+    """Pairs of patients, alike in their numbers of slices, held out in turn.
 
-    real, share: [O, 2, S, 1] 0 for what fills up, else 1 and the part of the patient's slices.
+    patients: int [O, 2]; sides: [O, 2, E] their labels; scores: of the one's slices [O, S, E] and the other's
     """
 
-    slices: Array
     patients: Array
-    rows: Array
-    real: Matrix
-    share: Matrix
+    sides: Matrix
+    scores: tuple[Matrix, Matrix]
+
+    @property
+    def apart(self) -> npt.NDArray[np.bool_]:
+        """[O, E] whether they are of different sites."""
+        return np.asarray(self.sides[:, 0] != self.sides[:, 1])
 
 
-def _pairs(owners: Array) -> _Pairs:
-    slices = np.bincount(owners)
-    own = np.arange(slices.max()) < slices[:, None]
-    rows = np.zeros(own.shape, int)
-    rows[own] = np.argsort(owners, kind="stable")
-    patients = np.array(list(combinations(range(len(slices)), 2)))
-    real = own[patients, :, None].astype(np.float64)
-    share = real / slices[patients][:, :, None, None]
-    return _Pairs(slices=slices, patients=patients, rows=rows[patients], real=real, share=share)
+def _held_out(inverse: Matrix, owners: Array, signs: Matrix) -> Iterator[_Pairs]:
+    """All pairs of patients. inverse: see `_regression`; signs: [P, E] the patients' labels.
+
+    Learnt from all other rows, the scores of a pair's rows h are exactly y_h - (M_hh)^-1 (M y)_h (Cawley & Talbot
+    2003).
+    """
+    coefficients = inverse @ signs[owners]  # [R, E]
+    rows_of = [np.flatnonzero(owners == patient) for patient in range(len(signs))]
+    alike: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for one, other in combinations(range(len(signs)), 2):
+        alike[len(rows_of[one]), len(rows_of[other])].append((one, other))
+    for (own, others), pairs in alike.items():
+        step = max(1, CHUNK // ((own + others) * max(signs.shape[1], own + others)))
+        for start in range(0, len(pairs), step):
+            patients = np.array(pairs[start : start + step])
+            rows = np.array([np.concatenate([rows_of[one], rows_of[other]]) for one, other in patients])  # [O, 2 S]
+            block = np.linalg.inv(inverse[rows[:, :, None], rows[:, None, :]])
+            scores = signs[owners[rows]] - block @ coefficients[rows]
+            yield _Pairs(patients=patients, sides=signs[patients], scores=(scores[:, :own], scores[:, own:]))
+
+
+def _gaps(pairs: _Pairs) -> Matrix:
+    """[O, E] how much higher the mean score is of the patient who is of the first site; 0 if they are of one site."""
+    one, other = (scores.mean(axis=1) for scores in pairs.scores)
+    return np.asarray((one - other) * (pairs.sides[:, 0] - pairs.sides[:, 1]) / 2)
+
+
+def _balance(pairs: _Pairs, slices: Array, signs: Matrix) -> Matrix:
+    """[O, E] mean label of the rows that are learnt from."""
+    held = slices[pairs.patients]
+    total = slices @ signs - (held[:, :, None] * pairs.sides).sum(axis=1)
+    return np.asarray(total / (slices.sum() - held.sum(axis=1))[:, None])
+
+
+def _right(pairs: _Pairs, threshold: Matrix) -> Matrix:
+    """[O, E] the part of slices told right, both patients weighing alike; 0 if they are of one site."""
+    told = np.zeros(threshold.shape)
+    for side, scores in enumerate(pairs.scores):
+        above = pairs.sides[:, side, None] * (scores - threshold[:, None])
+        told += (above > UNDECIDED).mean(axis=1) + (above > -UNDECIDED).mean(axis=1)
+    return told / 4 * pairs.apart
 
 
 def _regression(kernel: Matrix) -> Matrix:
@@ -105,20 +117,3 @@ def _regression(kernel: Matrix) -> Matrix:
     centred = kernel - means - means[:, None] + means.mean()
     ridge = RIDGE * (float(np.trace(centred)) / count or 1.0)
     return np.asarray(np.linalg.inv(centred + ridge * np.eye(count)) - 1 / (ridge * count))
-
-
-def _without(inverse: Matrix, pairs: _Pairs) -> Matrix:
-    """[O, 2 S, 2 S] inverses of M's blocks of a pair's rows h, filled up with the identity's.
-
-    Learnt from the other rows, the scores of these are exactly y_h - (M_hh)^-1 (M y)_h (Cawley & Talbot 2003).
-    """
-    rows, real = _joined(pairs.rows[..., None])[..., 0], _joined(pairs.real)[..., 0]
-    block = inverse[rows[:, :, None], rows[:, None, :]] * (real[:, :, None] * real[:, None, :])
-    diagonal = np.arange(rows.shape[1])
-    block[:, diagonal, diagonal] += 1 - real
-    return np.asarray(np.linalg.inv(block))
-
-
-def _joined(by_patient: Array) -> Array:
-    """[O, 2, S, E] -> [O, 2 S, E]."""
-    return by_patient.reshape(len(by_patient), -1, by_patient.shape[-1])

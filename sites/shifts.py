@@ -20,6 +20,7 @@ __all__ = [
     "Dial",
     "checked",
     "format_shift",
+    "moves",
     "parse_shift",
     "shift_sites",
     "shifted",
@@ -50,8 +51,8 @@ def parse_shift(text: str) -> dict[str, float]:
 
 def format_shift(strengths: Mapping[str, float]) -> str:
     """The text that `parse_shift` reads: in the order of `DIALS`, without strengths of 0."""
-    return ",".join(f"{name}={str(float(strengths[name])).removesuffix('.0')}" for name in DIALS
-                    if strengths.get(name))  # fmt: skip
+    turned = [name for name in DIALS if strengths.get(name)]
+    return ",".join(f"{name}={str(float(strengths[name])).removesuffix('.0')}" for name in turned)
 
 
 def _check_dial(name: str) -> None:

@@ -140,23 +140,23 @@ def test_patients_are_exchanged_because_their_slices_are_alike() -> None:
     """Where the sites do not differ, p < 0.05 is to happen 1 time in 20; were slices exchanged, it would most times."""
     by_patient, by_row = Counter[str](), Counter[str]()
     for seed in range(20):
-        first, second = (site([6] * 6, 2 * seed + i, features=16, alike=2) for i in (0, 1))
+        first, second = (site([4] * 6, 2 * seed + i, features=16, alike=2) for i in (0, 1))
         found = shifts(first, second, np.random.default_rng(seed))
         naive = shifts(by_slice(first), by_slice(second), np.random.default_rng(seed))
         by_patient.update(name for name in MEASURES if found[name].p < 0.05)
         by_row.update(name for name in MEASURES if naive[name].p < 0.05)
     for name in MEASURES:
         assert by_patient[name] <= 4, name
-        assert by_row[name] >= 2 * by_patient[name] + 6, name
-        assert by_row[name] >= (8 if name == "wasserstein" else 18), name
+        assert by_row[name] > 3 * by_patient[name], name
+        assert by_row[name] >= (6 if name == "wasserstein" else 18), name  # of one number a slice, not of 16
 
 
 def test_p_is_uniform_where_sites_do_not_differ() -> None:
     below = Counter[str]()
-    for seed in range(120):
+    for seed in range(80):
         first, second = (site([3, 4, 5, 3, 4, 5], 2 * seed + i, features=8, alike=1) for i in (0, 1))
         for name, shift in shifts(first, second, np.random.default_rng(seed)).items():
             below.update({f"{name} {part}": shift.p <= part for part in (0.05, 0.25, 0.5)})
     for key, count in below.items():
         part = float(key.split()[1])
-        assert count / 120 == pytest.approx(part, abs=4 * (part * (1 - part) / 120) ** 0.5), key
+        assert count / 80 == pytest.approx(part, abs=4 * (part * (1 - part) / 80) ** 0.5), key

@@ -133,8 +133,8 @@ def test_frechet_of_gaussians(mean: tuple[float, ...], scale: float) -> None:
     first, second = exactly(np.zeros(3), np.eye(3), 40, 1), exactly(np.array(mean), scale**2 * np.eye(3), 30, 2)
     assert frechet(first, second) == pytest.approx(expected, abs=1e-9)
     random = np.random.default_rng(3)
-    drawn = frechet(random.normal(size=(800, 3)), mean + scale * random.normal(size=(800, 3)))
-    assert drawn == pytest.approx(expected, rel=0.1, abs=0.02)
+    drawn = frechet(random.normal(size=(400, 3)), mean + scale * random.normal(size=(400, 3)))
+    assert drawn == pytest.approx(expected, rel=0.1, abs=0.03)
 
 
 @pytest.mark.parametrize(("m", "n", "features"), [(9, 7, 4), (4, 6, 5), (3, 3, 12)])
@@ -155,6 +155,7 @@ def test_coral_of_known_covariances() -> None:
     assert coral(first, second) == pytest.approx((1 + 9 + 2 * 0.25) / 16, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(1, 12), st.integers(0, 10**6))
 def test_coral_equals_the_covariances(m: int, n: int, features: int, seed: int) -> None:
     first, second = normal(m, seed, 1, features), 2 * normal(n, seed + 1, -1, features)
@@ -356,6 +357,7 @@ def test_of_many_slices_some_of_every_patient_are_looked_at() -> None:
 # ---- ranks ----------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-1, 1)), min_size=2, max_size=12))
 def test_spearman_equals_scipys(points: list[tuple[int, float]]) -> None:
     x, y = np.array(points, float).T

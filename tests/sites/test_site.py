@@ -25,7 +25,8 @@ CONFIG = SiteConfig(name="a", train_patients=3, val_patients=2, test_patients=1,
 class NoiseSource:
     """Patients of pure noise; slices of the number and width given."""
 
-    def __init__(self, name: str = "a", patients: int = 6, widths: Sequence[int] = (32,)) -> None:
+    def __init__(self, name: str = "a", patients: int = 6, widths: Sequence[int] = (32,), coils: int = 1) -> None:
+        self.coils = coils
         self.names = [f"{name}-{i:03d}" for i in range(patients)]
         self.widths = widths
         self.reads = 0
@@ -36,7 +37,7 @@ class NoiseSource:
     def kspace(self, patient: str) -> KSpace:
         self.reads += 1
         index = self.names.index(patient)
-        shape = (4, 1, 16, self.widths[index % len(self.widths)], 2)
+        shape = (4, self.coils, 16, self.widths[index % len(self.widths)], 2)
         parts = rng(0, "test", patient).standard_normal(shape, dtype=np.float32)
         return parts.view(np.complex64)[..., 0]
 
@@ -189,7 +190,19 @@ def rows(batch: Batch) -> list[bytes]:
     return [kspace.tobytes() + mask.tobytes() for kspace, mask in pairs]
 
 
+def test_fused_of_different_coils_has_every_parts_images() -> None:
+    array = Site(replace(CONFIG, name="b"), NoiseSource("b", coils=3), 0)
+    parts = [site("a"), array]
+    batches = train(FusedSite("fused", parts))
+    assert all(batch.kspace is not None and batch.kspace.shape[1] == 3 for batch in batches)
+    for field in ("truth", "input", "target"):
+        found = joined(batches, field).flatten(1)
+        expected = torch.cat([joined(train(part), field) for part in parts]).flatten(1)
+        order, wanted = (torch.argsort(each[:, 0]) for each in (found, expected))
+        torch.testing.assert_close(found[order], expected[wanted])
+
+
 def test_fused_refuses_slices_of_different_sizes() -> None:
     wide = Site(replace(CONFIG, name="b"), NoiseSource("b", widths=(48,)), 0)
-    with pytest.raises(ValueError, match=r"cannot be fused \(a \(1, 16, 32\), b \(1, 16, 48\)\)"):
+    with pytest.raises(ValueError, match=r"cannot be fused \(a \(16, 32\), b \(16, 48\)\)"):
         FusedSite("fused", [site("a"), wide])
