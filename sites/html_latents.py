@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from sites.curves import FAINT, SINGLE
+from sites.curves import FAINT, MEAN, SINGLE
 from sites.html_figures import chart, css, run_legend
 from sites.html_page import Html, Key, Section, figure, grid, join, legend, paragraph, table, tag
 from sites.html_results import written
 from sites.html_setting import site_name
-from sites.latent_figures import draw_measure, draw_points, label_of, measures, point_keys
+from sites.latent_figures import DISTINCT, draw_measure, draw_points, label_of, measures, point_looks
 from sites.projections import WORDS, Projection
 from sites.run_reader import Run
 
@@ -41,9 +41,24 @@ def latents_section(run: Run, flat: Sequence[Projection]) -> Section:
     return Section(
         name,
         title,
-        join([what, legend(Key(label, css(c), "dot") for label, c in point_keys(run)), grid(figures)]),
+        join([what, _point_legend(run), grid(figures)]),
         "Latents",
     )
+
+
+def _point_legend(run: Run) -> Html:
+    looks = point_looks(run)
+    keys = [
+        Key(f"{name} (target)" if name == run.target else name, css(color), shape)
+        for name, (color, shape) in looks.items()
+        if name == run.target or len(looks) <= 1 + DISTINCT
+    ]
+    more = (
+        []
+        if len(looks) <= 1 + DISTINCT
+        else [Key("other sites, by colour and shape; these come again", css(MEAN), "dot")]
+    )
+    return legend([*keys, *more])
 
 
 def _alt(each: Projection) -> str:

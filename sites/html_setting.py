@@ -69,7 +69,9 @@ def _fact(name: str, about: Mapping[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def cited(text: str) -> Html:
