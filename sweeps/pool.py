@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from engine.cluster import cluster, cpu_count, gpu_count
 from engine.cohort import cap_memory
@@ -20,16 +20,47 @@ from sites.anatomy import Maps, load_maps_apart
 from sites.config import ATLAS, RunConfig
 from sites.federation import federate
 from sites.launch import Workshop
-from sweeps.table import Federation, TableConfig
 
+Auto = Literal["auto"]
 TRIES = 2  # of a federation whose process dies
 
 
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One federation to train. name: its own among those of a pool; config: resolved, in one process (workers 0)."""
+
+    name: str
+    config: RunConfig
+
+    @property
+    def work(self) -> float:
+        """Training slices in all rounds."""
+        sites = [site for site in self.config.institutions if site.name in self.config.training]
+        return self.config.rounds * float(sum(site.train_patients * site.slices for site in sites))
+
+
+J = TypeVar("J", bound=Job)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """Where federations run side by side."""
+
+    parallel: int | Auto = "auto"
+    """How many at once; auto: one a core, or one a GPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: on the GPUs if there are any."""
+    threads: int = 1
+    """CPU threads a federation computes with."""
+    ray_address: str = ""
+    """Of a running Ray cluster; empty: a Ray of its own on this machine."""
+
+
 @dataclass(frozen=True)
-class Progress:
+class Progress(Generic[J]):
     """What has become of a federation: a round done, all done, or why it stopped."""
 
-    federation: Federation
+    federation: J
     kind: Literal["round", "done", "failed"]
     round: int = 0
     reason: str = ""
@@ -58,7 +89,7 @@ class Share:
     gpus: float
 
 
-def share(config: TableConfig, machine: Machine, federations: int) -> Share:
+def share(config: PoolConfig, machine: Machine, federations: int) -> Share:
     """Of a machine. Raises ValueError for more at once than it has cores for."""
     on_gpus = machine.gpus > 0 and config.device != "cpu"
     most = max(1, machine.cpus // config.threads)
@@ -70,7 +101,7 @@ def share(config: TableConfig, machine: Machine, federations: int) -> Share:
     return Share(at_once, config.threads, auto_share(at_once, machine.gpus) if on_gpus else 0.0)
 
 
-def train_federations(federations: Sequence[Federation], config: TableConfig) -> Iterator[Progress]:
+def train_federations(federations: Sequence[J], config: PoolConfig) -> Iterator[Progress[J]]:
     """Train federations, as many at once as fit; yields what happens, as it does.
 
     Raises ValueError for what cannot be trained at all (a directory of something else, an impossible scan).
@@ -82,11 +113,11 @@ def train_federations(federations: Sequence[Federation], config: TableConfig) ->
         simulated = any(site.source == ATLAS for federation in federations for site in federation.config.institutions)
         maps = loader.submit(load_maps_apart) if simulated else None
         with cluster(config.ray_address, own) as machine:
-            pool = _Pool(share(config, own or machine, len(federations)), maps.result() if maps else None)
+            pool = _Pool[J](share(config, own or machine, len(federations)), maps.result() if maps else None)
             yield from pool.train(federations)
 
 
-class _Pool:
+class _Pool(Generic[J]):
     """The workers of one call, and which federation each trains."""
 
     def __init__(self, share: Share, maps: Maps | None) -> None:
@@ -94,10 +125,10 @@ class _Pool:
 
         self._ray, self._share = ray, share
         self._maps = ray.put(maps)
-        self._running: dict[Any, tuple[Any, Federation]] = {}  # by the stream of its rounds
+        self._running: dict[Any, tuple[Any, J]] = {}  # by the stream of its rounds
         self._tries: dict[str, int] = {}
 
-    def train(self, federations: Sequence[Federation]) -> Iterator[Progress]:
+    def train(self, federations: Sequence[J]) -> Iterator[Progress[J]]:
         """All of them, in their order."""
         pending = deque(federations)
         idle = [self._worker() for _ in range(self._share.at_once)]
@@ -121,7 +152,7 @@ class _Pool:
         actor = self._ray.remote(FederationWorker)
         return actor.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus).remote(self._maps, self._share.gpus)
 
-    def _next(self, stream: Any, federation: Federation) -> tuple[Progress | None, bool]:
+    def _next(self, stream: Any, federation: J) -> tuple[Progress[J] | None, bool]:
         """What a stream says next, None if the federation is to be tried again; and whether its worker lives."""
         errors = self._ray.exceptions
         try:
