@@ -49,8 +49,12 @@ def _snr(site: SiteConfig, strength: float) -> SiteConfig:
 
 
 def _acceleration(site: SiteConfig, strength: float) -> SiteConfig:
-    """The centre stays: of few columns it shrinks in steps too large to grow with the strength."""
-    return replace(site, acceleration=round(linear(site.acceleration, 2 * site.acceleration, strength)))
+    """The centre shrinks evenly to a quarter, so that it has another width at every quarter even of 64 columns."""
+    return replace(
+        site,
+        acceleration=round(linear(site.acceleration, 2 * site.acceleration, strength)),
+        center_fraction=linear(site.center_fraction, site.center_fraction / 4, strength),
+    )
 
 
 def _mask(site: SiteConfig, strength: float) -> SiteConfig:
@@ -122,7 +126,7 @@ DIALS: Mapping[str, Dial] = {
         Dial(name="snr", summary="more noise: it grows evenly to a signal-to-noise ratio of 5", turn=_snr),
         Dial(
             name="acceleration",
-            summary="fewer columns: twice the undersampling factor, in whole numbers; the centre stays",
+            summary="fewer columns: twice the undersampling factor, in whole numbers; a quarter of the centre",
             turn=_acceleration,
         ),
         Dial(
