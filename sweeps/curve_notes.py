@@ -18,14 +18,16 @@ def signed(value: float, digits: int) -> str:
     return text if math.isnan(value) or not text.strip("0.") else ("−" if value < 0 else "+") + text
 
 
-def three_digits(value: float) -> str:
-    """Of a measure, whose scales differ: 0.984, 12.3, 1076, 3.1e-4."""
-    if not math.isfinite(value):
-        return fixed(value, 0)
-    if 100 <= abs(value) < 1e5:
-        return fixed(value, 0)
-    text = f"{value:.1e}" if value and not 1e-2 <= abs(value) < 100 else f"{value:.3g}"
-    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−", int(value < 0))
+def in_six(value: float) -> str:
+    """Of a measure, whose scales differ, in six columns: 0.984, 0.031, 12.3, 1076, 3.1e-4, −3e-4."""
+    size = abs(value)
+    if not math.isfinite(value) or 100 <= size < 1e5:
+        return fixed(value, 0).replace("-", "−")
+    if value and not 0.01 <= size < 100:
+        text = f"{size:.{int(value > 0)}e}".replace("e-0", "e-").replace("e+0", "e")
+    else:
+        text = f"{size:.{3 if size >= 0.1 else 2}g}"
+    return "−" * (value < 0) + text
 
 
 def spelled(estimate: Sequence[float], digits: int, sign: bool = False) -> str:

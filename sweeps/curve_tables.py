@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.shift import MEASURES
-from sweeps.curve_notes import signed, spelled, three_digits
+from sweeps.curve_notes import in_six, signed, spelled
 from sweeps.curve_statistics import Curves
 from sweeps.notes import DIGITS, MARKS
 from sweeps.scores import ZERO_FILLED, Metric
@@ -55,7 +55,7 @@ def shift_lines(curves: Curves) -> list[list[str]]:
     for measure, by_method in curves.shifts.items():
         for method, by_strength in by_method.items():
             means = [by_strength.get(name) for name in curves.columns]
-            values = [MISSING if each is None else three_digits(each.estimate.mean) for each in means]
+            values = [MISSING if each is None else in_six(each.estimate.mean) for each in means]
             rhos = [signed(curves.rho(measure, method, cost), 2) for cost in ("loss", "gain")]
             lines.append([MEASURES[measure].label, method, *values, *rhos])
     return lines

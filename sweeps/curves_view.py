@@ -16,7 +16,7 @@ from engine.pictures import line_chart
 from engine.shift import MEASURES
 from engine.standings import one_line
 from sites.intervals import fixed
-from sweeps.curve_notes import curve_footnotes, heading, saturations, signed, three_digits
+from sweeps.curve_notes import curve_footnotes, heading, in_six, saturations, signed
 from sweeps.curve_statistics import Curves, Estimate
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry
@@ -178,7 +178,7 @@ def _shift_columns(curves: Curves) -> list[Column[Row]]:
     every = [Column("measure", 0, labels, measure), Column("method", 0, min(names, LABEL), method, most=names)]
     ranks = _ranks(len(curves.columns))
     for name, rank in zip(curves.columns, ranks, strict=True):
-        every.append(Column(name, rank, 7, _shift_cell(curves, name), right=True))
+        every.append(Column(name, rank, 6, _shift_cell(curves, name), right=True))
     every.append(Column("ρ loss", 0, 6, lambda row, _: Text(signed(curves.rho(*row), 2)), right=True))
     every.append(
         Column("ρ gain", max(ranks) + 1, 6, lambda row, _: Text(signed(curves.rho(*row, "gain"), 2)), right=True)
@@ -191,7 +191,7 @@ def _shift_cell(curves: Curves, name: str) -> Callable[[Row, int], Text]:
         found = curves.shifts[row[0]][row[1]].get(name)
         if found is None:
             return Text(MISSING, DIM)
-        return Text(three_digits(found.estimate.mean), DIM if found.estimate.mean <= found.high else "")
+        return Text(in_six(found.estimate.mean), DIM if found.estimate.mean <= found.high else "")
 
     return cell
 

@@ -23,7 +23,7 @@ from engine.algorithms import FlMr, FlMrcm
 from engine.shift import MEASURES
 from engine.types import UNSCORED, RoundReport, Shift, SiteRound
 from sites.shifts import with_shift
-from sweeps.curve_notes import curve_footnotes, saturations, signed, three_digits
+from sweeps.curve_notes import curve_footnotes, in_six, saturations, signed
 from sweeps.curve_scores import SCORE_FIELDS, SHIFT_FIELDS, Point, PointScore, PointShift
 from sweeps.curve_statistics import Curves, summarize_curves
 from sweeps.curves import RUN, CurvesConfig, CurvesPlan, parse_sweep, read_point
@@ -334,15 +334,18 @@ def test_where_a_measure_saturates(values: list[float], strength: float | None) 
         (0.98412, "0.984"),
         (1076.4, "1076"),
         (3.14e-4, "3.1e-4"),
+        (-3.14e-4, "−3e-4"),
+        (-0.0314, "−0.031"),
+        (-12345.6, "−12346"),
         (-0.5, "−0.5"),
         (2.5e7, "2.5e7"),
         (0.0, "0"),
         (math.nan, "–"),
     ],
 )
-def test_a_measure_in_seven_columns(value: float, text: str) -> None:
-    assert three_digits(value) == text
-    assert len(three_digits(-value)) <= 7
+def test_a_measure_in_six_columns(value: float, text: str) -> None:
+    assert in_six(value) == text
+    assert max(len(in_six(value)), len(in_six(-value))) <= 6
 
 
 def test_a_signed_number() -> None:
