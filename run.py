@@ -31,7 +31,6 @@ def main(argv: list[str] | None = None) -> int:
     began = BEGAN if argv is None else time.perf_counter()
     from sites import commands, data_commands
     from sweeps import commands as sweeps
-    from sweeps import study_commands
 
     if arguments[:1] in (["--help"], ["-h"]):
         print(COMMANDS)
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "show": sweeps.show,
         "reconstruct": commands.reconstruct,
         "table": sweeps.table,
-        "sweep": study_commands.sweep,
+        "sweep": sweeps.sweep,
         "scenarios": commands.scenarios,
         "data": data_commands.data,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.shift import BANDWIDTHS
+from engine.pooled import BANDWIDTHS
 
 
 def mmd_loss(first: Tensor, second: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ GREY_T1W, WHITE_T1W, CSF_T1W = 0.65, 0.87, 0.28
 TEXTURE_SCALE = 1 / 400
 """Template intensity a step of the stored texture stands for."""
 ATROPHY = 8.0
-"""By how much CSF's weight against tissue grows under full atrophy: of its volume about half is added."""
+"""By how much CSF's weight against tissue grows under full atrophy: its volume about doubles."""
 _CENTER = np.array([98, 116, 78])
 """The head's centre, voxels of the full maps."""
 _LOWEST, _HIGHEST = -12.0, 56.0
@@ -122,10 +122,11 @@ def subject(
 ) -> Anatomy:
     """Axial slices of a head drawn from `shape`, with a tumour drawn from `lesion` if there is one.
 
-    head_size: scale of the head; atrophy: see `_atrophied`, 0 to 1.
+    head_size: scale of the head, and of the slices' distances, which are planned on it; atrophy: 0 to 1, `_atrophied`.
     Rows run from front to back, columns from left to right; the same draws give the same head at any resolution.
     """
     x, y, z = grid(slices, pixels)
+    z *= np.float32(head_size)
     points = _deformed(x, y, z, shape, head_size) + np.array(maps.center, dtype=np.float32)[:, None, None, None]
     grey, white, csf, texture = _sample(maps, points, atrophy)
     tumour = oedema = np.zeros_like(grey)

@@ -23,8 +23,6 @@ from sites.config import RunConfig
 from sites.federation import federate, resolve
 from sites.run_directory import PICTURES, read_rounds, stored_config
 from sites.run_reader import read_json, read_previews
-from sites.scenario import load_scenario, scenario_file
-from sites.scenario import scenarios as scenario_names
 from sites.settings import cli, parse_run
 
 Command = Callable[[Sequence[str], float], None]
@@ -151,18 +149,24 @@ def reconstruct(argv: Sequence[str], began: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ScenariosCommand:
-    """List and explain the named scenarios; each is a TOML file to copy and change."""
+    """List the named scenarios and the dials of domain shift, or explain one scenario.
+
+    Each is a TOML file to copy and change.
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
+    """The scenario, or the TOML file, to explain: its sites' protocols, what their shifts change, the file to copy."""
 
 
 def scenarios(argv: Sequence[str], _began: float) -> None:
     """Explain the named scenarios."""
-    cli(ScenariosCommand, argv, "scenarios")
-    console = Console()
-    for name in scenario_names():
-        scenario = load_scenario(name)
-        console.print(Text(name, style="bold"), Text(scenario.summary), Text(f"  {scenario_file(name)}"), sep="\n")
-        for site in scenario.sites:
-            console.print(f"  {site.name:<10} {site.description}; {site.mask} x{site.acceleration}", highlight=False)
+    from sites.scenario_words import explained, overview
+
+    command, console = cli(ScenariosCommand, argv, "scenarios"), Console()
+    width = min(console.width, 100)
+    for line in explained(command.name, width) if command.name else overview(width):
+        style = "" if line.startswith(" ") else "bold"
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def _train(config: RunConfig, live: bool, began: float, extend: bool = False) -> None:

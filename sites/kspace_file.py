@@ -29,7 +29,8 @@ Array = npt.NDArray[Any]
 class Volume:
     """Some slices of one patient in k-space.
 
-    name: seeds the mask, as a patient's name does; site: the institution whose simulated patient it is, or empty
+    name: seeds the mask, as a patient's name does; site: the institution whose patient it is, or empty; index: which
+        of its patients
     kspace: complex64 [S, C, H, W]; complete: whether it is fully sampled, so that the truth is known
     mask: bool, what is taken as measured: [S, W] columns or [S, H, W] samples; None until one is drawn
     sampling: how the mask came about, in words; empty: slices without any signal
@@ -38,6 +39,7 @@ class Volume:
 
     name: str
     site: str = ""
+    index: int | None = None
     kspace: KSpace
     complete: bool = True
     mask: Mask | None = None

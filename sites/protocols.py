@@ -12,6 +12,8 @@ from sites.site_config import Sequence, SiteConfig
 
 ALIKE = 0.1
 """Protocols are of one contrast if the unit vectors of their signals (grey, white matter, CSF) are so close."""
+LATE = 0.999
+"""TI, as a part of TR, at an end that does not invert."""
 
 
 def t2_weighted(site: SiteConfig) -> SiteConfig:
@@ -57,28 +59,31 @@ def _unit_signals(site: SiteConfig) -> np.ndarray[tuple[int], np.dtype[np.float6
 def towards(own: SiteConfig, full: SiteConfig, strength: float) -> SiteConfig:
     """The protocol at a part of the way: at 0 that of `own`, at 1 that of `full`, between them valid and continuous.
 
-    TR, TE and TI move on a logarithmic scale, TE and TI as parts of TR, so that they stay below it; the flip angle and
-    the inversion's efficiency linearly. An end that does not invert has efficiency 0, and the other's TI / TR.
+    TR and TE move on a logarithmic scale, TE as a part of TR, so that it stays below it; the flip angle linearly. Two
+    ends that invert: TI / TR likewise, the inversion's efficiency linearly. One: TI moves from the end of TR, where an
+    inversion finds nothing to invert after 90 degrees, and the efficiency grows with the root of the way, so that
+    images depart steadily: with TI / TR held, they would return halfway.
     """
     if strength in (0, 1):
         return full if strength else own
     tr = geometric(own.tr, full.tr, strength)
     te = tr * geometric(own.te / own.tr, full.te / full.tr, strength)
     flip_angle = linear(own.flip_angle, full.flip_angle, strength)
-    inverting = [end.ti / end.tr for end in (own, full) if end.sequence == "inversion_recovery"]
+    inverting = [end for end in (own, full) if end.sequence == "inversion_recovery"]
     if not inverting:
         sequence: Sequence = "spin_echo" if own.sequence == full.sequence == "spin_echo" else "gradient_echo"
         return replace(own, sequence=sequence, tr=tr, te=te, flip_angle=flip_angle)
-    before, after = (end.inversion if end.sequence == "inversion_recovery" else 0.0 for end in (own, full))
+    if len(inverting) == 2:
+        ti = tr * geometric(own.ti / own.tr, full.ti / full.tr, strength)
+        inversion = linear(own.inversion, full.inversion, strength)
+    else:
+        (end,) = inverting
+        way = strength if end is full else 1 - strength
+        ti = tr * linear(LATE, end.ti / end.tr, way)
+        inversion = end.inversion * math.sqrt(way)
     return replace(
-        own,
-        sequence="inversion_recovery",
-        tr=tr,
-        te=te,
-        ti=tr * geometric(inverting[0], inverting[-1], strength),
-        flip_angle=flip_angle,
-        inversion=linear(before, after, strength),
-    )
+        own, sequence="inversion_recovery", tr=tr, te=te, ti=ti, flip_angle=flip_angle, inversion=inversion
+    )  # fmt: skip
 
 
 # ---- between two numbers, exact at both -------------------------------------------------------------------------

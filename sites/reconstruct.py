@@ -18,6 +18,7 @@ from sites.kspace_file import Volume, read_volume
 from sites.masks import patient_mask
 from sites.network import WEIGHTS, check_fingerprint, load_network, network_words
 from sites.run_reader import Image
+from sites.shifts import shifted
 from sites.sources.base import SliceSource, Source
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _patient(config: RunConfig, site: SiteConfig, patient: str) -> Volume:
     if not len(kspace):
         raise ValueError(f"{site.name}/{chosen}: every file was skipped as bad; name another patient")
     notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
-    return Volume(name=chosen, site=site.name, kspace=kspace, notes=notes)
+    return Volume(name=chosen, site=site.name, index=names.index(chosen), kspace=kspace, notes=notes)
 
 
 def _source(config: RunConfig, site: SiteConfig) -> Source:
@@ -161,7 +162,11 @@ def _site(config: RunConfig, name: str) -> SiteConfig:
 
 
 def _undersampled(volume: Volume, site: SiteConfig) -> Volume:
-    """With the mask under which the site would score such a patient. Raises ValueError if that is impossible."""
+    """With the mask under which the site would score such a patient. Raises ValueError if that is impossible.
+
+    The site's shift is of its own patients; what it does by patient is left out for others.
+    """
+    site = shifted(site, volume.index if volume.site == site.name else None)
     slices, columns = len(volume.kspace), volume.kspace.shape[-1]
     try:
         mask = np.tile(patient_mask(site, columns, volume.name), (slices, 1))

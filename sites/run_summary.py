@@ -76,13 +76,17 @@ def site_infos(config: RunConfig, facts: Facts, placed: Placed) -> list[SiteInfo
         SiteInfo(
             name=site.name,
             role=role(config, site.name),
-            description=site.description or _words(site),
+            description=_shift(site) + (site.description or _words(site)),
             train_slices=facts.train_slices[site.name],
             share=placed.share(site.name),
             zero_filled=facts.zero_filled.get(site.name, UNSCORED),
         )
         for site in config.institutions
     ]
+
+
+def _shift(site: SiteConfig) -> str:
+    return f"{site.shift} of " if site.shift else ""
 
 
 def _words(site: SiteConfig) -> str:

@@ -165,19 +165,21 @@ class Site:
 class FusedSite:
     """The training shards of several sites in one place: what centralised training would have, and no hospital allows.
 
-    Implements `engine.types.SiteLike` for training alone. Each slice has the mask it has at its own site.
+    Implements `engine.types.SiteLike` for training alone. Each slice has the mask it has at its own site. Where parts
+    have different numbers of coils, coils that see nothing are added, which leaves the root sum of squares.
     """
 
     def __init__(self, name: str, parts: Sequence[Site]) -> None:
-        """parts: in name order. Raises ValueError if their slices differ in coils or size."""
+        """parts: in name order. Raises ValueError if their slices differ in size."""
         self.name = name
         self.notes: tuple[str, ...] = ()  # its parts have theirs
         self._parts = parts
-        sizes = {part.name: part.size for part in parts}
+        sizes = {part.name: part.size[1:] for part in parts}
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{site} {size}" for site, size in sizes.items())
-            mend = "bring them to one, as run.py data prepare --virtual-coils N --matrix N does"
-            raise ValueError(f"slices of different coils or size cannot be fused ({told}); {mend}")
+            mend = "bring them to one, as run.py data prepare --matrix N does"
+            raise ValueError(f"slices of different size cannot be fused ({told}); {mend}")
+        self._size = (max(part.size[0] for part in parts), *parts[0].size[1:])
 
     def slices(self, split: Split) -> int:
         """Number of training slices; of the other splits none, its parts are scored."""
@@ -192,11 +194,11 @@ class FusedSite:
         owner = np.repeat(np.arange(len(orders)), [len(order) for order in orders])
 
         def fetch(order: Order) -> Tensor:
-            found = torch.empty((len(order), *first.size), dtype=torch.complex64, device=first.device)
+            found = torch.zeros((len(order), *self._size), dtype=torch.complex64, device=first.device)
             for index, part in enumerate(self._parts):
                 here = np.flatnonzero(owner[order] == index)
                 if len(here):
-                    found[torch.from_numpy(here).to(first.device)] = part.fetch(rows[order[here]])
+                    found[torch.from_numpy(here).to(first.device), : part.size[0]] = part.fetch(rows[order[here]])
             return found
 
         shuffled = rng(first.seed, "order", self.name, round, epoch).permutation(len(volume))

@@ -74,6 +74,13 @@ def show(argv: Sequence[str], began: float) -> None:
     return _show(plan, {federation.name: finished(federation) for federation in plan.federations})
 
 
+def sweep(argv: Sequence[str], began: float) -> None:
+    """Search settings; Optuna takes a second to import, which no other command must wait for."""
+    from sweeps import study_commands
+
+    study_commands.sweep(argv, began)
+
+
 def parse_table(argv: Sequence[str]) -> TableCommand:
     """The command line of `table`. Raises ValueError, in one line, for what cannot be understood."""
     file = option(argv, "config", "")

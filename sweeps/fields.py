@@ -61,10 +61,10 @@ def applied(base: RunConfig, values: Values) -> RunConfig:
 
     Another method keeps what the run's own method has been set to, where it has a setting of that name.
     """
-    parts = {"algorithm": _method(base.algorithm, values.get(ALGORITHM)), "train": base.train, "model": base.model}
+    method = _method(base.algorithm, values.get(ALGORITHM))
     changes: dict[str, Any] = {
         part: replace(config, **{name: values[name] for name in _names(config) if name in values})
-        for part, config in parts.items()
+        for part, config in (("algorithm", method), ("train", base.train), ("model", base.model))
     }
     changes |= {name: values[name] for name in _names(base) if name in values and name not in PARTS}
     dotted = {name: value for name, value in values.items() if "." in name}

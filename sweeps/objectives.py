@@ -118,5 +118,5 @@ def check(objective: Objective, config: RunConfig) -> None:
 def value(
     objective: Objective, reports: Sequence[RoundReport], zero_filled: Mapping[str, Scores], target: str
 ) -> float:
-    """The objective of a run's rounds, at least one; NaN if a score is. zero_filled: of validation patients, by site."""
+    """The objective of a run's rounds, one at least; NaN if a score is. zero_filled: of validation patients by site."""
     return float(objective.measure(Rounds(reports=reports, zero_filled=zero_filled, target=target)))

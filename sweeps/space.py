@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.algorithms import ALGORITHMS
 from engine.validation import require
@@ -48,8 +48,8 @@ class Number:
         require(self, rules)
         if self.step:
             steps, rest = divmod(exact(self.high) - exact(self.low), exact(self.step))
-            if rest or not steps:
-                last = exact(self.low) + max(1, steps) * exact(self.step)
+            if rest:
+                last = exact(self.low) + max(Decimal(1), steps) * exact(self.step)
                 raise ValueError(f"high is {self.high:g}; take low plus a number of steps, for example {last}")
 
     @property
@@ -96,8 +96,7 @@ class Choice:
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """A trial's value."""
-        chosen: Value = trial.suggest_categorical(self.name, self.values)
-        return chosen
+        return cast(Value, trial.suggest_categorical(self.name, self.values))
 
 
 Parameter = Number | Choice
@@ -116,8 +115,8 @@ class Space:
     @property
     def algorithms(self) -> tuple[str | None, ...]:
         """The methods that are searched; None alone if the method is not: then every trial has all parameters."""
-        first = self.parameters[0] if self.parameters else None
-        return tuple(map(str, first.ends)) if first and first.name == ALGORITHM else (None,)
+        names = [str(name) for each in self.parameters if each.name == ALGORITHM for name in each.ends]
+        return tuple(names) or (None,)
 
     def of(self, algorithm: str | None) -> tuple[Parameter, ...]:
         """The parameters of a trial of this method, one of `algorithms`."""

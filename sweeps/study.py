@@ -19,7 +19,7 @@ from sweeps.fields import applied, command
 from sweeps.methods import Method, chosen_methods
 from sweeps.objectives import Objective, check, objectives, value
 from sweeps.pool import Job, PoolConfig, Round, demand
-from sweeps.samplers import PrunerName, SamplerName, pruner, sampling
+from sweeps.samplers import PrunerName, SamplerName, most_trials, pruner, sampling
 from sweeps.search import parse_space
 from sweeps.space import Choice, Space, Values
 
@@ -109,6 +109,8 @@ class StudyPlan:
         for objective in self.objectives:
             check(objective, resolved)
         self.space = parse_space(config.search, Path(config.space) if config.space else None, self._base)
+        limit = most_trials(config.sampler, self.space)
+        self.trials = config.trials if limit is None else min(config.trials, limit)  # a grid ends
         self.sampling = sampling(config.sampler, self.space, self.objectives, run.seed)
         self.pruner = pruner(config.pruner, run.rounds, self.objectives)
         self._other(self._base)
@@ -166,9 +168,13 @@ class StudyPlan:
             found.append(Confirmation(name=name, config=configs[0], beside=tuple(configs[1:]), turn=turn, seed=seed))
         return found
 
-    def command(self, values: Values) -> str:
+    def command(self, turn: int, values: Values) -> str:
         """The command line that repeats a trial's first federation."""
-        return shlex.join(["python", "run.py", *command(applied(self.run, values))])
+        try:
+            options = command(applied(self.run, values))
+        except ValueError:  # institutions of a file, which no option names
+            options = ["--config", str(Path(self.trial(turn, values).config.out) / "config.toml")]
+        return shlex.join(["python", "run.py", *options])
 
     def judged(self, rounds: Sequence[Round]) -> tuple[float, ...]:
         """The objectives of a trial's rounds: the mean over its seeds, less that of the method to compare with."""

@@ -11,8 +11,9 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes
 
 from sites.settings import FederationCommand, parse_federation
+from sweeps.journal import stored_study
 from sweeps.study import StudyPlan, SweepConfig
-from sweeps.study_directory import STUDY, stored_study, take_part, tidy, write_results
+from sweeps.study_directory import STUDY, take_part, tidy, write_results
 from sweeps.study_view import study_view
 from sweeps.study_watch import watching
 from sweeps.trials import run_study, unfinished
@@ -63,5 +64,5 @@ def complete(plan: StudyPlan, live: bool) -> None:
 def show_study(plan: StudyPlan) -> None:
     """Draw what a study's directory holds."""
     console = Console()
-    console.print(study_view(plan, stored_study(plan)))
+    console.print(study_view(plan, stored_study(plan.out, plan.config.storage, plan.out.name)))
     console.print(Text(f"study: {plan.out}"), soft_wrap=True)

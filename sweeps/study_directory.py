@@ -46,7 +46,7 @@ def take_part(plan: StudyPlan) -> Iterator[tuple[optuna.Study, Worker]]:
             if not STUDY.there(plan.out):
                 (plan.out / ".lock").unlink()  # it is somebody else's
             raise
-        study = stored_study(plan)
+        study = open_study(plan.out, plan.objectives, plan.pruner, plan.config.storage, plan.out.name)
     with at_work(plan.out) as worker:
         yield study, worker
 
@@ -62,11 +62,6 @@ def _write_settings(plan: StudyPlan) -> None:
 
     refuse_another(plan.out, STUDY, asked, stored, GROWING)
     write_atomically(plan.out / STUDY.file, settings_toml(asked.values, asked.institutions, plan.device).encode())
-
-
-def stored_study(plan: StudyPlan) -> optuna.Study:
-    """The study of a directory that exists. Raises ValueError as `sweeps.journal.open_study`."""
-    return open_study(plan.out, plan.objectives, plan.pruner, plan.config.storage, plan.out.name)
 
 
 def counts(study: optuna.Study) -> dict[str, int]:

@@ -66,7 +66,7 @@ def run_study(plan: StudyPlan, study: optuna.Study, worker: Worker, watcher: Stu
     if not unfinished(plan, study):
         return
     simulated = any(site.source == ATLAS for site in plan.trial(0, corners(plan.space)[0]).config.institutions)
-    with open_pool(plan.pool, plan.config.trials, plan.demand, simulated, plan.shelf) as pool:
+    with open_pool(plan.pool, plan.trials, plan.demand, simulated, plan.shelf) as pool:
         _Session(plan, study, worker, pool, watcher).run()
 
 
@@ -74,7 +74,7 @@ def unfinished(plan: StudyPlan, study: optuna.Study) -> bool:
     """Whether trials are missing or run, or a winner is not tested."""
     latest = by_turn(study)
     ended = sum(trial.state.is_finished() for trial in latest.values())
-    return ended < plan.config.trials or bool(_further(plan, study))
+    return ended < plan.trials or bool(_further(plan, study))
 
 
 def _further(plan: StudyPlan, study: optuna.Study) -> list[Job]:
@@ -106,7 +106,7 @@ class _Session:
     def _begin(self) -> bool:
         """Give another trial to the pool, if there is to be one."""
         plan = self._plan
-        claimed = claim(self._study, self._worker, plan.space, plan.sampling, plan.config.trials)
+        claimed = claim(self._study, self._worker, plan.space, plan.sampling, plan.trials)
         if claimed is None:
             return False
         try:

@@ -89,7 +89,7 @@ def read_winner(plan: StudyPlan, trial: FrozenTrial) -> Winner:
         turn=turn,
         params=dict(trial.params),
         values=tuple(trial.values),
-        command=plan.command(trial.params),
+        command=plan.command(turn, trial.params),
         sha=first.get("weights_sha256", ""),
         searched=_tested(plan, [job]),
         confirmed=_tested(plan, plan.confirmations(turn, trial.params)),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(t
     repeated = tmp_path / "repeated"
     assert call("--config", actors / "config.toml", "--out", repeated, "--workers", 0).returncode == 0
     assert summary(repeated)["weights_sha256"] == result["weights_sha256"]
+
+
+def test_a_shifted_run_repeats_from_its_stored_configuration(tiny: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    shift = "contrast=0.5,anna:mask=0.5"
+    assert run.main([*map(str, small(tiny, first, "--rounds", 1, "--workers", 0, "--shift", shift))]) == 0
+    stored = tomllib.loads((first / "config.toml").read_text())
+    assert stored["shift"] == ""
+    assert [site["shift"] for site in stored["site"]] == ["mask=0.5", "", "contrast=0.5"]
+    assert run.main(["--config", str(first / "config.toml"), "--out", str(again), "--workers", "0"]) == 0
+    assert summary(again)["weights_sha256"] == summary(first)["weights_sha256"]
 
 
 def test_resume_extends_a_run_as_if_it_had_never_stopped(tiny: Path, tmp_path: Path) -> None:
@@ -376,10 +388,17 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage" in capsys.readouterr().out
 
 
-def test_scenarios_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_scenarios_are_explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert run.main(["scenarios"]) == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("cvpr21", "simulat", "fastmri", "hpks", "ixi", "brats"))
+    assert all(word in printed for word in ("bad-site", "shift quality=1", "--shift DIAL=STRENGTH", "contrast-flair"))
+    assert max(len(line) for line in printed.splitlines() if "/" not in line) <= 80
+    assert run.main(["scenarios", "contrast"]) == 0
+    assert "tr 500 → 6000" in capsys.readouterr().out
+    assert run.main(["scenarios", "contrats"]) == 2
+    assert "did you mean 'contrast'?" in capsys.readouterr().err
 
 
 # ---- the bars of the main job -------------------------------------------------------------------------------

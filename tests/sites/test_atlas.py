@@ -121,6 +121,47 @@ def test_bias_field_shades_the_image(maps: Maps) -> None:
     assert 0.3 < np.percentile(ratio, 99.9) - np.percentile(ratio, 0.1) < 0.45
 
 
+def test_coils_see_one_image_each_with_noise_of_its_own(maps: Maps) -> None:
+    quiet = replace(CONFIG, snr=1e7)
+    one, five = image(scan(maps, quiet)), image(scan(maps, replace(quiet, coils=5)))
+    assert five.shape == (3, 5, 32, 32)
+    inside = one[:, 0] > 0.3 * one.max()
+    combined = np.sqrt((five**2).sum(axis=1))
+    np.testing.assert_allclose(combined[inside], one[:, 0][inside], rtol=0.03)
+    noisy = [scan(maps, replace(CONFIG, coils=coils)) - scan(maps, replace(quiet, coils=coils)) for coils in (1, 5)]
+    assert noisy[1].real.std() == pytest.approx(noisy[0].real.std(), rel=0.05)
+    np.testing.assert_allclose(noisy[1][:, 0], noisy[0][:, 0], atol=0.1 * noisy[0].real.std())
+    correlation = np.corrcoef([noisy[1][:, coil].real.ravel() for coil in range(5)])
+    assert np.abs(correlation - np.eye(5)).max() < 0.1
+
+
+def test_what_is_not_acquired_is_zero_with_its_noise(maps: Maps) -> None:
+    whole, part = (scan(maps, replace(CONFIG, resolution=each, coils=2)) for each in (1.0, 0.5))
+    assert np.array_equal(part[..., 8:24, 8:24], whole[..., 8:24, 8:24])
+    assert np.count_nonzero(part) == 3 * 2 * 16 * 16
+
+
+def test_atrophy_widens_csf_at_tissues_cost_within_the_same_head(maps: Maps) -> None:
+    young, middle, old = (subject(maps, 8, 64, rng(0, "anatomy"), None, atrophy=each) for each in (0.0, 0.5, 1.0))
+    assert np.array_equal(young.grey, subject(maps, 8, 64, rng(0, "anatomy"), None).grey)
+    volumes = [float(each.csf.sum()) for each in (young, middle, old)]
+    assert volumes == sorted(volumes)
+    assert 1.6 < volumes[2] / volumes[0] < 2.6
+    assert (old.csf >= young.csf - 1e-6).all()
+    assert (old.grey + old.white).sum() < 0.95 * (young.grey + young.white).sum()
+    brain, *others = (each.grey + each.white + each.csf for each in (young, middle, old))
+    for other in others:
+        np.testing.assert_allclose(other, brain, atol=1e-5)
+
+
+def test_a_smaller_head_is_the_same_head(maps: Maps) -> None:
+    whole, small = (subject(maps, 8, 128, rng(0, "anatomy"), None, head_size=each) for each in (1.0, 0.88))
+    brains = [each.grey + each.white + each.csf for each in (whole, small)]
+    assert brains[1].sum() / brains[0].sum() == pytest.approx(0.88**2, abs=0.03)
+    tissue = [each.grey.sum() / brain.sum() for each, brain in zip((whole, small), brains, strict=True)]
+    assert tissue[1] == pytest.approx(tissue[0], rel=0.05)
+
+
 def test_refuses_a_tiny_matrix(maps: Maps) -> None:
     with pytest.raises(ValueError, match="matrix 4 is too small"):
         AtlasSource(CONFIG, maps, 4, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -136,6 +136,8 @@ def test_no_checkpoint_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"shift": "contrast-t2=1"}, "shift 'contrast-t2' is unknown; did you mean 'contrast-t1'"),
+        ({"shift": "dora:snr=1"}, "shift: 'dora' is not a site; choose one of anna, berta, clara"),
         ({"train_sites": "anna,anna"}, "'anna' stands twice"),
         ({"train_sites": "dora"}, "train_sites 'dora' is not a site; choose one of anna, berta, clara"),
         ({"train_sites": "anna,clara", "target_trains": False}, "train_sites names clara, the target"),
@@ -152,4 +154,20 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         list(federate(config(tmp_path / "a", **{"matrix": 64, **settings})))
+    assert not (tmp_path / "a").exists()
+
+
+def test_patients_from_python_are_shifted_in_their_undersampling_alone(tmp_path: Path) -> None:
+    class Phantoms:
+        """Refused before anything is asked of it."""
+
+        def patients(self) -> list[str]:
+            raise AssertionError
+
+        def kspace(self, patient: str) -> NoReturn:
+            raise AssertionError(patient)
+
+    run = config(tmp_path / "a", shift="anna:snr=1")
+    with pytest.raises(ValueError, match=r"'anna': shift snr is for simulated patients, .*'Phantoms'; take accel"):
+        list(federate(run, sources={"anna": Phantoms()}))
     assert not (tmp_path / "a").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from sites.physics import (
     ernst_angle,
     gradient_echo,
     inversion_recovery,
+    low_resolution,
     noise,
     null_time,
     object_phase,
     receive_field,
     signal,
     spin_echo,
+    steady_state,
     tissues,
     to_kspace,
 )
@@ -72,12 +75,45 @@ def test_inversion_recovery_limits() -> None:
     assert inversion_recovery(TISSUE, FOREVER, 0, 0) == pytest.approx(-0.8)
 
 
+@given(t1s, st.floats(50, 5000), st.floats(0.01, 0.99), st.floats(5, 175), st.floats(0, 1))
+def test_the_steady_state_is_what_its_cycle_gives_back(
+    t1: float, tr: float, part: float, flip_angle: float, inversion: float
+) -> None:
+    """Inversion, recovery for TI, excitation, recovery for the rest, with nothing left transverse, until it settles."""
+
+    def recovered(magnetisation: float, time: float) -> float:
+        return 1 - (1 - magnetisation) * math.exp(-time / t1)
+
+    before = 1.0
+    for _ in range(2000):
+        read = recovered((1 - 2 * inversion) * before, part * tr)
+        before = recovered(math.cos(math.radians(flip_angle)) * read, (1 - part) * tr)
+    tissue = Tissue(pd=0.8, t1=t1, t2=80.0)
+    expected = 0.8 * math.sin(math.radians(flip_angle)) * read * math.exp(-20 / 80)
+    found = steady_state(tissue, tr, 20, part * tr, flip_angle, inversion)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@given(t1s, times, st.floats(5, 175), st.floats(0, 0.99))
+def test_the_one_law_is_the_three_named_equations(t1: float, tr: float, flip_angle: float, part: float) -> None:
+    tissue = Tissue(pd=0.9, t1=t1, t2=70.0)
+    e1, e_ti, decay = math.exp(-tr / t1), math.exp(-part * tr / t1), math.exp(-10 / 70)
+    angle = math.radians(flip_angle)
+    spoiled = math.sin(angle) * (1 - e1) / (1 - math.cos(angle) * e1)
+    assert spin_echo(tissue, tr, 10) == pytest.approx(0.9 * (1 - e1) * decay)
+    assert gradient_echo(tissue, tr, 10, flip_angle) == pytest.approx(0.9 * spoiled * decay)
+    assert inversion_recovery(tissue, tr, 10, part * tr) == pytest.approx(0.9 * (1 - 2 * e_ti + e1) * decay)
+
+
 def test_signal_follows_the_protocol() -> None:
     assert signal(SiteConfig(name="a", tr=600, te=15), TISSUE) == spin_echo(TISSUE, 600, 15)
     gradient = SiteConfig(name="a", sequence="gradient_echo", tr=10, te=4, flip_angle=15)
     assert signal(gradient, TISSUE) == gradient_echo(TISSUE, 10, 4, 15)
     inversion = SiteConfig(name="a", sequence="inversion_recovery", tr=9000, te=90, ti=2400)
     assert signal(inversion, TISSUE) == inversion_recovery(TISSUE, 9000, 90, 2400)
+    assert signal(replace(inversion, inversion=0.0), TISSUE) == pytest.approx(spin_echo(TISSUE, 9000, 90))
+    partial = replace(inversion, inversion=0.9, flip_angle=70.0)
+    assert signal(partial, TISSUE) == steady_state(TISSUE, 9000, 90, 2400, 70, 0.9)
 
 
 def test_tissues_meet_the_table_and_interpolate_as_a_power_law() -> None:
@@ -134,3 +170,13 @@ def test_cropping_kspace_keeps_intensity(fine: int, matrix: int) -> None:
     expected = to_kspace(np.full((1, matrix, matrix), 3, dtype=np.complex64))
     assert kspace.dtype == np.complex64
     np.testing.assert_allclose(kspace, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("matrix", [16, 15])
+def test_a_smaller_acquisition_is_zero_beyond_its_centre(matrix: int) -> None:
+    kspace = noise((2, 3, matrix, matrix), 1.0, np.random.default_rng(0))
+    assert low_resolution(kspace, 1.0) is kspace
+    kept = low_resolution(kspace, 0.5)
+    assert [np.count_nonzero(kept[0, 0].any(axis=axis)) for axis in (0, 1)] == [8, 8]
+    assert np.array_equal(kept[kept != 0], kspace[kept != 0])
+    assert kept[0, 0, matrix // 2, matrix // 2] == kspace[0, 0, matrix // 2, matrix // 2]

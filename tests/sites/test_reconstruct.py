@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 from safetensors.numpy import save_file
 
@@ -30,6 +31,7 @@ from sites.masks import patient_mask
 from sites.reconstruct import Reconstruction, apply_network, check_run, find_volume
 from sites.run_directory import config_toml
 from sites.site import Site
+from sites.sources.atlas import AtlasSource
 from tests.sites.sources import made
 from tests.sites.test_files import hospital
 
@@ -193,6 +195,24 @@ def test_weights_that_a_site_keeps(tmp_path: Path) -> None:
 
 
 # ---- simulated patients -------------------------------------------------------------------------------------
+
+
+def test_a_simulated_patient_is_undersampled_as_its_shift_says(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, maps: Any
+) -> None:
+    monkeypatch.setattr("sites.anatomy.load_maps", lambda: maps)
+    shift = "mask=0.3,acceleration=1"
+    run = config(institutions=(replace(ANNA, shift=shift), BERTA))
+    site = Site(run.institutions[0], AtlasSource(run.institutions[0], maps, 16, 0), 0)
+    scored = torch.cat([batch.mask for batch in site.eval_batches("test", 8) if batch.mask is not None]).numpy()
+    for number, patient in enumerate(("anna-002", "anna-003")):  # of which the second is measured by another pattern
+        result = apply_network(run, run_dir, find_volume(run, f"anna/{patient}"))
+        assert np.array_equal(result.volume.mask, scored[3 * number : 3 * number + 3])  # type: ignore[arg-type]
+        kind = "random" if number == 0 else "equispaced"
+        assert f"as anna does, {kind} columns × 8" in result.volume.sampling
+    own = replace(ANNA, acceleration=8, center_fraction=0.1)
+    foreign = apply_network(run, run_dir, find_volume(run, "berta"), "anna")
+    assert np.array_equal(foreign.volume.mask, np.tile(patient_mask(own, 16, "berta-002"), (3, 1)))  # type: ignore[arg-type]
 
 
 def test_a_simulated_patient_is_scanned_anew(run_dir: Path, monkeypatch: pytest.MonkeyPatch, maps: Any) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sites.config import Scenario, SiteConfig
-from sites.scenario import draw_site, load_scenario, parse_scenario, scenarios, take
+from sites.config import RunConfig, Scenario, SiteConfig
+from sites.federation import resolve
+from sites.scenario import draw_site, load_scenario, parse_scenario, scenario_file, scenarios, take
+from sites.scenario_words import explained, overview
+from sites.shifts import DIALS, parse_shift, shift_sites
 
 HEAD = 'name = "tiny"\nsummary = "two sites"\n'
 TINY = HEAD + '[[site]]\nname = "a"\ntr = 600\nslices = 2\n[[site]]\nname = "b"\nlesions = "glioma"\n'
@@ -32,6 +36,56 @@ def test_cvpr21_is_four_different_simulations() -> None:
 @pytest.mark.parametrize("name", scenarios())
 def test_every_named_scenario_bears_its_files_name(name: str) -> None:
     assert load_scenario(name).name == name
+
+
+@pytest.mark.parametrize("name", [name for name in scenarios() if name != "cvpr21"])
+def test_the_others_are_exchangeable_but_for_one_shift(name: str) -> None:
+    sites = load_scenario(name).sites
+    assert [site.name for site in sites] == ["north", "east", "south", "west"]
+    assert len({replace(site, name="any", shift="") for site in sites}) == 1
+    assert {(site.train_patients, site.val_patients, site.slices) for site in sites} == {(8, 8, 8)}
+    apart = [site for site in sites if site.shift]
+    assert [site.name for site in apart] == (["south"] if name == "bad-site" else ["west"])
+    (dial,) = parse_shift(apart[0].shift)
+    assert dial == {"bad-site": "quality", "bias-field": "bias_field"}.get(name, name)
+    assert shift_sites(sites, "", "west") == sites  # each moves something
+    assert resolve(RunConfig(scenario=name)).target == "west"
+
+
+def test_scenarios_come_with_every_kind_of_dial() -> None:
+    told = {dial for name in scenarios() for site in load_scenario(name).sites for dial in parse_shift(site.shift)}
+    assert told == {name for name in DIALS if not name.startswith("contrast-")}
+
+
+@pytest.mark.parametrize("name", ["", *scenarios()])
+def test_words_fit_the_width_and_tell_the_shift(name: str) -> None:
+    lines = list(explained(name, 80) if name else overview(80))
+    folder = str(scenario_file("cvpr21").parent)
+    assert max(len(line) for line in lines if folder not in line) <= 80
+    text = " ".join(" ".join(lines).split())
+    for site in load_scenario(name or "contrast").sites:
+        assert site.name in text
+        assert site.shift in text
+    if not name:
+        assert all(dial.name in text and dial.summary in text for dial in DIALS.values())
+        assert "--shift DIAL=STRENGTH" in text
+
+
+def test_words_say_what_a_shift_changes() -> None:
+    text = " ".join(explained("contrast", 80))
+    assert "at 1: tr 500 → 6000, te 12 → 100" in text
+    assert "3 T spin echo, TR 500 ms, TE 12 ms" in text
+    assert "run.py --scenario contrast --shift west:contrast=0.2" in text
+    assert "in 50% of the patients" in " ".join(explained("mixture", 200))
+
+
+def test_words_of_files_and_of_half_a_shift(tmp_path: Path) -> None:
+    half = HEAD + '[[site]]\nname = "a"\nshift = "snr=0.5"\n[[site]]\nname = "b"\nsource = "files"\npath = "x"\n'
+    (tmp_path / "half.toml").write_text(half)
+    text = " ".join(explained(str(tmp_path / "half.toml"), 200))
+    assert "at 0.5: snr 40 → 14.14" in text
+    assert "at 1: snr 40 → 5" in text
+    assert f"files in {tmp_path}/x" in text
 
 
 def test_reads_a_file(tmp_path: Path) -> None:
@@ -117,6 +171,12 @@ def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
         ("te", -1.0),
         ("ti", 100.0),
         ("flip_angle", 30.0),
+        ("inversion", 0.5),
+        ("resolution", 0.2),
+        ("coils", 0),
+        ("coils", 65),
+        ("head_size", 0.7),
+        ("atrophy", 1.1),
         ("snr", 0.0),
         ("bias_field", 1.0),
         ("phase", -1.0),
@@ -133,6 +193,16 @@ def test_a_site_refuses_what_no_scanner_has(setting: str, value: Any) -> None:
     settings = {"name": "a", setting: value}
     with pytest.raises(ValueError, match=f"{setting} is .*; take "):
         SiteConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("inversion", 1.1), ("flip_angle", 0.0), ("flip_angle", 180.0), ("ti", 0.0)]
+)
+def test_inversion_recovery_has_settings_of_its_own(setting: str, value: float) -> None:
+    settings: dict[str, Any] = {"name": "a", "sequence": "inversion_recovery", "tr": 2000.0, "ti": 500.0}
+    SiteConfig(**settings, inversion=0.9, flip_angle=60.0)
+    with pytest.raises(ValueError, match=f"{setting} is {value}; take with"):
+        SiteConfig(**{**settings, setting: value})
 
 
 def test_a_scenario_needs_sites_of_different_names() -> None:

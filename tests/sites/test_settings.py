@@ -18,6 +18,7 @@ from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
 from sites import settings
 from sites.config import RunConfig, SiteConfig, difference, flat
+from sites.federation import resolve
 from sites.run_directory import config_toml
 from sites.settings import parse_run, read_config
 
@@ -199,6 +200,37 @@ def test_sites_of_a_file(tmp_path: Path) -> None:
     assert run.rounds == 2
 
 
+def test_a_shift_of_a_run_and_of_sites(tmp_path: Path) -> None:
+    sites = '[[site]]\nname = "a"\nshift = "snr=1"\n[[site]]\nname = "b"\n'
+    file = toml(tmp_path, f'shift = "contrast=0.5"\n{sites}')
+    run = parsed("--config", file)
+    assert (run.shift, [site.shift for site in run.institutions]) == ("contrast=0.5", ["snr=1", ""])
+    resolved = resolve(run)
+    assert (resolved.shift, [site.shift for site in resolved.institutions]) == ("", ["snr=1", "contrast=0.5"])
+    assert resolve(resolved) == resolved
+    stored = read_config(Path(toml(tmp_path, config_toml(resolved, "cpu"))))
+    assert stored.institutions == resolved.institutions
+    again = resolve(replace(stored, shift="a:snr=0,coils=1"))
+    assert [site.shift for site in again.institutions] == ["", "contrast=0.5,coils=1"]
+    assert parsed("--shift", "contrast=0.5").shift == parsed("--shift=contrast=0.5").shift == "contrast=0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("contrst=0.5", ["'contrst' is unknown", "did you mean 'contrast'?"]),
+        ("hpsk:snr=1", ["'hpsk' is not a site", "fastmri, hpks, ixi, brats"]),
+        ("lesions=1", ["site 'brats': shift lesions moves nothing"]),
+        ("contrast=2", ["contrast is 2"]),
+    ],
+)
+def test_a_shift_that_cannot_be_is_refused_when_the_run_is_resolved(text: str, parts: list[str]) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        resolve(parsed("--shift", text))
+    assert len(str(caught.value).splitlines()) == 1
+    assert [part for part in parts if part not in str(caught.value)] == []
+
+
 def test_texts_that_begin_with_a_dash(tmp_path: Path) -> None:
     assert parsed("--config", toml(tmp_path, 'out = "-x"\n')).out == "-x"
 
@@ -261,6 +293,9 @@ institutions = st.lists(
         description=st.text(max_size=20),
         snr=finite,
         acceleration=st.integers(1, 9),
+        coils=st.integers(1, 64),
+        atrophy=st.floats(0, 1),
+        shift=st.sampled_from(["", "contrast=0.5", "snr=0.25,mask=1"]),
         gpus=st.none() | st.floats(0.01, 1),
     ),
     max_size=2,

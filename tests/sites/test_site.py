@@ -13,8 +13,9 @@ from torch import Tensor
 from engine.streams import rng
 from engine.types import Batch, SiteLike
 from sites.acquisition import fully_sampled
-from sites.config import SiteConfig
+from sites.config import MaskKind, SiteConfig
 from sites.masks import column_mask
+from sites.shifts import threshold
 from sites.site import FusedSite, Site
 from sites.sources.base import KSpace
 
@@ -24,7 +25,8 @@ CONFIG = SiteConfig(name="a", train_patients=3, val_patients=2, test_patients=1,
 class NoiseSource:
     """Patients of pure noise; slices of the number and width given."""
 
-    def __init__(self, name: str = "a", patients: int = 6, widths: Sequence[int] = (32,)) -> None:
+    def __init__(self, name: str = "a", patients: int = 6, widths: Sequence[int] = (32,), coils: int = 1) -> None:
+        self.coils = coils
         self.names = [f"{name}-{i:03d}" for i in range(patients)]
         self.widths = widths
         self.reads = 0
@@ -35,7 +37,7 @@ class NoiseSource:
     def kspace(self, patient: str) -> KSpace:
         self.reads += 1
         index = self.names.index(patient)
-        shape = (4, 1, 16, self.widths[index % len(self.widths)], 2)
+        shape = (4, self.coils, 16, self.widths[index % len(self.widths)], 2)
         parts = rng(0, "test", patient).standard_normal(shape, dtype=np.float32)
         return parts.view(np.complex64)[..., 0]
 
@@ -116,6 +118,30 @@ def test_evaluation_masks_are_fixed_by_the_patients_name() -> None:
     assert np.array_equal(masks, joined(list(site(seed=5).eval_batches("val", 8)), "mask").numpy())
 
 
+def test_another_pattern_for_a_part_of_the_patients_leaves_the_others_and_all_seeds_as_they_are() -> None:
+    turned = Site(replace(CONFIG, shift="mask=0.5"), NoiseSource(), 0)
+    others = {patient for patient in range(6) if threshold(patient) < 0.5}
+    assert 0 < len(others & {0, 1, 2}) < 3
+    seeds = rng(0, "masks", "a", 1, 0).integers(2**32, size=12)
+    batches = train(turned)
+    kinds = ["equispaced" if int(patient) in others else "random" for patient in joined(batches, "volume")]
+    drawn = zip(kinds, seeds, strict=True)
+    expected = np.stack([column_mask(kind, 32, 4, 0.08, int(seed)) for kind, seed in drawn])  # type: ignore[arg-type]
+    assert np.array_equal(joined(batches, "mask").numpy(), expected)
+    for field in ("volume", "truth"):
+        assert torch.equal(joined(batches, field), joined(train(site()), field))
+    fixed = joined(list(turned.eval_batches("val", 8)), "mask").numpy()[::4]
+    for mask, patient in zip(fixed, (3, 4), strict=True):
+        kind: MaskKind = "equispaced" if patient in others else "random"
+        assert np.array_equal(mask, column_mask(kind, 32, 4, 0.08, [ord(c) for c in f"a-00{patient}"]))
+
+
+def test_acceleration_shifts_every_mask() -> None:
+    masks = joined(train(Site(replace(CONFIG, shift="acceleration=1"), NoiseSource(), 0)), "mask").numpy()
+    seeds = rng(0, "masks", "a", 1, 0).integers(2**32, size=12)
+    assert np.array_equal(masks, np.stack([column_mask("random", 32, 8, 0.04, int(seed)) for seed in seeds]))
+
+
 def test_the_order_in_which_sites_work_changes_nothing() -> None:
     a, b = site("a"), site("b")
     first = [joined(train(s), "input") for s in (a, b)]
@@ -135,6 +161,8 @@ def test_refuses_what_cannot_be() -> None:
         Site(CONFIG, NoiseSource(widths=(32, 32, 32, 30, 30, 30)), 0)
     with pytest.raises(ValueError, match=r"site 'a': center_fraction 0\.5 measures 16 of 32 columns"):
         Site(replace(CONFIG, mask="equispaced_fraction", center_fraction=0.5), NoiseSource(), 0)
+    with pytest.raises(ValueError, match="site 'a': acceleration 40 is outside 1 to 32"):
+        Site(replace(CONFIG, acceleration=20, shift="acceleration=1"), NoiseSource(), 0)
 
 
 # ---- shards in one place ------------------------------------------------------------------------------------
@@ -162,7 +190,19 @@ def rows(batch: Batch) -> list[bytes]:
     return [kspace.tobytes() + mask.tobytes() for kspace, mask in pairs]
 
 
+def test_fused_of_different_coils_has_every_parts_images() -> None:
+    array = Site(replace(CONFIG, name="b"), NoiseSource("b", coils=3), 0)
+    parts = [site("a"), array]
+    batches = train(FusedSite("fused", parts))
+    assert all(batch.kspace is not None and batch.kspace.shape[1] == 3 for batch in batches)
+    for field in ("truth", "input", "target"):
+        found = joined(batches, field).flatten(1)
+        expected = torch.cat([joined(train(part), field) for part in parts]).flatten(1)
+        order, wanted = (torch.argsort(each[:, 0]) for each in (found, expected))
+        torch.testing.assert_close(found[order], expected[wanted])
+
+
 def test_fused_refuses_slices_of_different_sizes() -> None:
     wide = Site(replace(CONFIG, name="b"), NoiseSource("b", widths=(48,)), 0)
-    with pytest.raises(ValueError, match=r"cannot be fused \(a \(1, 16, 32\), b \(1, 16, 48\)\)"):
+    with pytest.raises(ValueError, match=r"cannot be fused \(a \(16, 32\), b \(16, 48\)\)"):
         FusedSite("fused", [site("a"), wide])
