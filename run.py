@@ -13,8 +13,8 @@ usage: run.py [COMMAND] [OPTIONS]
 Simulate federated learning of MR-image reconstruction across institutions.
 
   run          train one federation, live (the default: `run.py --sites 4`)
-  resume       go on with a run or table that was interrupted; `--rounds N` extends a run
-  show         what a run's or a table's directory holds, drawn again
+  resume       go on with a run, table or study that was interrupted; `--rounds N` extends a run
+  show         what the directory of a run, table or study holds, drawn again
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
   table        compare methods on every target, with paired statistics
   sweep        search settings with Optuna, over many federations

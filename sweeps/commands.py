@@ -16,11 +16,12 @@ from engine.config import ModelConfig, TrainConfig
 from sites import commands
 from sites.config import PAPER, Preset
 from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
+from sweeps.directory import STUDY
 from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.table import Plan, TableConfig
-from sweeps.table_directory import finished, is_table, open_table, stored_table, table_warnings, write_table
+from sweeps.table_directory import TABLE, finished, is_table, open_table, stored_table, table_warnings, write_table
 from sweeps.table_view import table_view
 
 HELP = """\
@@ -56,18 +57,29 @@ def table(argv: Sequence[str], _began: float) -> None:
 
 
 def resume(argv: Sequence[str], began: float) -> None:
-    """Go on with a stored run or table."""
+    """Go on with a stored run, table or study."""
     command = cli(commands.ResumeCommand, argv, "resume")
-    if not is_table(command.directory):
+    kind = next((kind for kind in (TABLE, STUDY) if kind.there(command.directory)), None)
+    if kind is None:
         return commands.resume(argv, began)
     if command.rounds is not None:
-        raise ValueError(f"{command.directory} is a table, whose rounds are settled; take another --out for others")
+        raise ValueError(
+            f"{command.directory} is a {kind.noun}, whose rounds are settled; take another --out for others"
+        )
+    if kind is STUDY:
+        from sweeps import study_commands
+
+        return study_commands.resume(command.directory, command.live)
     return _complete(Plan(stored_table(command.directory)), command.live)
 
 
 def show(argv: Sequence[str], began: float) -> None:
-    """Draw a stored run or table."""
+    """Draw a stored run, table or study."""
     command = cli(commands.ShowCommand, argv, "show")
+    if STUDY.there(command.directory):
+        from sweeps import study_commands
+
+        return study_commands.show(command.directory)
     if not is_table(command.directory):
         return commands.show(argv, began)
     plan = Plan(stored_table(command.directory))

@@ -28,6 +28,10 @@ class Kind:
         return (path / self.file).exists()
 
 
+STUDY = Kind("study", "study.toml")
+"""Here, for to look whether there is one must not take Optuna's import."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a directory's file states: settings by name, and the sites."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.text import Text
 
@@ -21,12 +22,14 @@ def history_lines(plan: StudyPlan, rows: Sequence[Row], width: int, height: int)
     known = [row for row in rows if row.state == "complete"]
     values = [row.values[0] for row in known]
     best = [(float(row.turn), value) for row, value in zip(rows, best_so_far(rows, objective), strict=True)]
-    stairs = [point for now, then in zip(best, [*best[1:], best[-1]], strict=True) for point in (now, (then[0], now[1]))]
+    stairs = [
+        point for now, then in zip(best, [*best[1:], best[-1]], strict=True) for point in (now, (then[0], now[1]))
+    ]
     line = Layer([point for point in stairs if math.isfinite(point[1])], "cyan", joined=True)
     first = next(row for row in known if row.values[0] == best[-1][1])
     dots = [Mark((float(row.turn), row.values[0]), *DOT) for row in known]
     won = Mark((float(first.turn), first.values[0]), *WON, f" {first.turn}")
-    x = Axis("trial", 0, max(plan.config.trials - 1, rows[-1].turn, 1), lambda value: f"{value:.0f}")
+    x = Axis("trial", 0, max(plan.trials - 1, rows[-1].turn, 1), lambda value: f"{value:.0f}")
     y = _axis(plan, 0, values, " by trial; line: the best so far")
     return plot(x, y, [line], [*dots, won], width, height)
 
@@ -35,11 +38,13 @@ def front_lines(found: Findings, width: int, height: int) -> list[Text]:
     """All complete trials by both objectives; the winners stand out, with the line below which nothing is better."""
     won, known = found.won, [row for row in found.rows if row.state == "complete"]
     points = {row.turn: (row.values[0], row.values[1]) for row in known}
-    front = sorted((points[turn] for turn in won))
+    front = sorted(points[turn] for turn in won)
     line = Layer(stairs(found, front), "cyan", joined=True)
     dots = [Mark(point, *DOT) for turn, point in points.items() if turn not in won]
     marks = [Mark(points[turn], *WON, f" {turn}") for turn in sorted(won)]
-    x, y = (_axis(found.plan, index, [point[index] for point in points.values()], _better(found, index)) for index in (0, 1))
+    x, y = (
+        _axis(found.plan, index, [point[index] for point in points.values()], _better(found, index)) for index in (0, 1)
+    )
     return plot(x, y, [line], [*dots, *marks], width, height)
 
 
@@ -47,7 +52,7 @@ def stairs(found: Findings, front: Sequence[tuple[float, float]]) -> list[tuple[
     """The border of what the front dominates, from its first to its last point. front: by the first objective."""
     up = found.objectives[0].direction == "maximize"  # then a point dominates what is left of it
     corners: list[tuple[float, float]] = []
-    for now, then in zip(front, front[1:], strict=False):
+    for now, then in pairwise(front):
         corners += [now, (now[0], then[1]) if up else (then[0], now[1])]
     return [*corners, *front[-1:]]
 

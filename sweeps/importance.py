@@ -58,7 +58,7 @@ def _parts(study: optuna.Study, index: int, names: Sequence[str], seed: int) -> 
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # and scikit-learn with them
 
     def target(trial: FrozenTrial) -> float:
-        return trial.values[index]
+        return float(trial.values[index])
 
     try:
         evaluator = FanovaImportanceEvaluator(seed=seed % 2**32)

@@ -21,8 +21,8 @@ from sweeps.study import StudyPlan
 from sweeps.study_words import (
     counts_text,
     objective_title,
-    param_text,
     param_parts,
+    param_text,
     plural,
     sampler_text,
     value_text,
@@ -105,7 +105,7 @@ class StudyBoard:
 
     def _progress(self, width: int) -> Text:
         done = sum(row.state != "running" for row in self.standing.rows)
-        words = [f"{done}/{plural(self.plan.config.trials, 'trial')}", f"{self.standing.part:.0%}"]
+        words = [f"{done}/{plural(self.plan.trials, 'trial')}", f"{self.standing.part:.0%}"]
         words.append(f"{clock_time(self.elapsed)} elapsed")
         words += [f"{clock_time(self.left)} left"] if self.left is not None and self.standing.part < 1 else []
         text = f"  {', '.join(words)}"

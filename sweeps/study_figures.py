@@ -76,7 +76,8 @@ def _parameters(found: Findings) -> Figure:
     parameters, count = drawn_parameters(found), len(found.objectives)
     across = min(ACROSS, len(parameters))
     down = math.ceil(len(parameters) / across)
-    figure = figure_of(0.6 + 2.6 * across, 0.8 + 2.3 * down * count, _title(found, "values by parameter"), found.warnings)
+    title = _title(found, "values by parameter")
+    figure = figure_of(0.6 + 2.6 * across, 0.8 + 2.3 * down * count, title, found.warnings)
     axes = figure.subplots(down * count, across, squeeze=False)
     for index in range(count):
         for place in range(down * across):
@@ -114,7 +115,7 @@ def draw_history(axis: Axes, found: Findings, index: int) -> None:
         axis.step([row.turn for row in rows], best, where="post", color=LINE, label="best so far", zorder=2)
     _scatter(axis, found, index, lambda row: float(row.turn))
     axis.set(xlabel="trial", ylabel=plain(objective_title(objective, found.against)))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    _whole(axis)
     _in_units(axis.yaxis, found, index)
 
 
@@ -142,9 +143,12 @@ def draw_pareto(axis: Axes, found: Findings) -> None:
     axis.plot([x for x, _ in border], [y for _, y in border], color=LINE, label="front", zorder=2)
     others = [row.values for row in known(found) if row.turn not in found.won]
     axis.plot([v[0] for v in others], [v[1] for v in others], "o", ms=4.5, color=FAINT, label="dominated", zorder=3)
-    axis.plot([x for x, _ in front], [y for _, y in front], "o", ms=6, color=COMPLETE, mec=TARGET, label="winners", zorder=4)
+    won = [x for x, _ in front], [y for _, y in front]
+    axis.plot(*won, "o", ms=6, color=COMPLETE, mec=TARGET, label="winners", zorder=4)
     for winner in found.winners:
-        axis.annotate(str(winner.turn), winner.values[:2], (5, 4), textcoords="offset points", fontsize=8)
+        axis.annotate(
+            str(winner.turn), (winner.values[0], winner.values[1]), (5, 4), textcoords="offset points", fontsize=8
+        )
     names = [plain(objective_title(each, found.against)) for each in found.objectives]
     better = {"maximize": "more is better", "minimize": "less is better"}
     labels = [f"{name} ({better[each.direction]})" for name, each in zip(names, found.objectives, strict=True)]
@@ -159,12 +163,19 @@ def _in_units(axis: Any, found: Findings, index: int) -> None:
         axis.set_major_formatter(lambda value, _: value_text(found.objectives[index], value, found.against))
 
 
+def _whole(axis: Axes, whole: bool = True) -> None:
+    """Few ticks, at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5 if not whole else "auto", integer=whole))
+
+
 def _scale(axis: Axes, parameter: Number) -> None:
     """The whole range that was searched, with a few round numbers."""
     if not parameter.log:
         room = 0.04 * (parameter.high - parameter.low)
         axis.set_xlim(parameter.low - room, parameter.high + room)
-        axis.xaxis.get_major_locator().set_params(integer=parameter.whole, nbins=5)
+        _whole(axis, parameter.whole)
         return
     room = (parameter.high / parameter.low) ** 0.04
     axis.set_xscale("log")
@@ -195,11 +206,12 @@ def _scatter(axis: Axes, found: Findings, index: int, place: Any) -> None:
 
     pruned = [place(row) for row in found.rows if row.state == "pruned" and not math.isnan(place(row))]
     if pruned:  # at the border: a value after fewer rounds does not compare
-        at = {"transform": axis.get_xaxis_transform(), "clip_on": False}
+        at: dict[str, Any] = {"transform": axis.get_xaxis_transform(), "clip_on": False}
         axis.plot(pruned, [0.02] * len(pruned), "x", ms=4.5, color=FAINT, label="pruned (no value)", zorder=2.5, **at)
     axis.plot(*points(known(found)), "o", ms=4.5, color=COMPLETE, alpha=0.8, label="complete", zorder=3)
     won = points([row for row in known(found) if row.turn in found.won])
-    axis.plot(*won, "o", ms=9, mfc="none", mec=TARGET, mew=1.4, label="winner" if len(won[0]) == 1 else "winners", zorder=4)
+    ring: dict[str, Any] = {"ms": 9, "mfc": "none", "mec": TARGET, "mew": 1.4}
+    axis.plot(*won, "o", label="winner" if len(found.winners) == 1 else "winners", zorder=4, **ring)
 
 
 def _short(name: str) -> str:

@@ -130,7 +130,7 @@ class LiveStudy:
             best=self._best,
             phase="the search is done; testing the winners" if tasks else "",
             done=self._done,
-            total=self._plan.config.trials + self._weight * self._plan.config.confirm * max(1, len(self._best)),
+            total=self._plan.trials + self._weight * self._plan.config.confirm * max(1, len(self._best)),
         )
 
     @property
@@ -160,7 +160,7 @@ class PlainStudy:
 
     def __enter__(self) -> Self:
         if self._stored:
-            self._say(f"going on: {self._stored} of {plural(self._plan.config.trials, 'trial')} are stored")
+            self._say(f"going on: {self._stored} of {plural(self._plan.trials, 'trial')} are stored")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -177,11 +177,11 @@ class PlainStudy:
         self._ended += 1
         row, config = Row.of(trial), self._plan.config
         done = self._stored + self._ended
-        left = self._pace.left(self._ended, config.trials - self._stored)
+        left = self._pace.left(self._ended, self._plan.trials - self._stored)
         told = values_text(self._plan.objectives, row.values, config.against) if row.values else one_line(row.reason)
         when = f"after {plural(row.rounds, 'round')} " if row.state == "pruned" else ""
         head = f"trial {row.turn} {row.state} {when}".rstrip() + f": {told}"
-        times = f"{done}/{config.trials}, {clock_time(self._pace.elapsed)}"
+        times = f"{done}/{self._plan.trials}, {clock_time(self._pace.elapsed)}"
         times += f", {clock_time(left)} left" if left else ""
         params = shorten(params_text(row.params), PLAIN - len(head) - len(times) - 5)
         self._say(f"{head} ({params}); {times}" if params else f"{head}; {times}")

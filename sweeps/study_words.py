@@ -88,7 +88,9 @@ def param_parts(params: Mapping[str, Any]) -> list[str]:
     return [f"{name} {param_text(value)}" for name, value in params.items()]
 
 
-def wrapped(parts: Sequence[str], width: int, lead: str = "", between: str = ", ", most: int | None = None) -> list[str]:
+def wrapped(
+    parts: Sequence[str], width: int, lead: str = "", between: str = ", ", most: int | None = None
+) -> list[str]:
     """Lines of at most `width` that begin below each other, behind the lead; no part is divided if it fits a line.
 
     most: lines; what is left out is …
@@ -132,8 +134,10 @@ def plural(count: int, noun: str) -> str:
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """seed 0, or seeds 1 to 3."""
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    """seed 0, or seeds 1 to 3; they follow each other."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"seeds {seeds[0]} {'and' if len(seeds) == 2 else 'to'} {seeds[-1]}"
 
 
 def units_text(tested: Tested) -> str:
@@ -147,7 +151,9 @@ def notes(plan: StudyPlan, winners: Sequence[Winner], tested_before: Sequence[in
     tested_before: the trials that won before the study was extended.
     """
     mean = f", the mean of {plan.config.seeds} seeds" if plan.config.seeds > 1 else ""
-    chosen = f"validation patients alone ({', '.join(each.name for each in plan.objectives)} after the last round{mean})"
+    chosen = (
+        f"validation patients alone ({', '.join(each.name for each in plan.objectives)} after the last round{mean})"
+    )
     if not any(winner.searched for winner in winners):
         return [f"Trials are compared on {chosen}. Test patients are scored once, at the end, for the winners."]
     told = f"Trials were compared on {chosen}. Test patients were scored once, at the end, for the winners only"

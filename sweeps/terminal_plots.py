@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +153,7 @@ def _draw(cells: _Cells, x: Axis, y: Axis, layer: Layer) -> None:
     there = [_dot(cells, x, y, point) for point in layer.points if all(map(math.isfinite, point))]
     for row, column in there:
         dots[row, column] = True
-    for (row, column), (down, right) in zip(there, there[1:], strict=False) if layer.joined else ():
+    for (row, column), (down, right) in pairwise(there) if layer.joined else ():
         steps = max(abs(down - row), abs(right - column), 1)
         for step in range(steps + 1):
             dots[round(row + (down - row) * step / steps), round(column + (right - column) * step / steps)] = True

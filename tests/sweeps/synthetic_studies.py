@@ -1,4 +1,4 @@
-"""Synthetic studies for the tests, and for looking at what they make: `python -m tests.sweeps.synthetic_studies DIR [80]`."""
+"""Synthetic studies for the tests; to look at one: `python -m tests.sweeps.synthetic_studies DIR 80`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ def planned(out: Path, search: tuple[str, ...] = SEARCH, rounds: int = 4, **conf
 
 
 def studied(
-    plan: StudyPlan, trials: int | None = None, failed: tuple[int, ...] = (), pruned: tuple[int, ...] = (), running: int = 0
+    plan: StudyPlan,
+    trials: int | None = None,
+    failed: tuple[int, ...] = (),
+    pruned: tuple[int, ...] = (),
+    running: int = 0,
 ) -> optuna.Study:
     """In memory. trials: that ended, else all; failed, pruned: their turns; running: further ones that go on."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -70,7 +74,8 @@ def scored(plan: StudyPlan, turn: int, values: Values) -> tuple[float, ...]:
             psnr -= 0.1 * value
         elif value in ("sgd", "fl-mr"):
             psnr -= 0.2
-    costs = {"seconds": 20 * (psnr - 20) * (1 + rng(0, "cost", "", turn).random()), "bytes": 1e7 * (25 - psnr) ** 2}
+    draw = rng(0, "cost", "", turn).random()
+    costs = {"seconds": 20 * (psnr - 20) * (1 + draw), "bytes": 1e7 * (1 + draw) * (psnr - 22)}
     return tuple(float(costs.get(each.name, psnr - 24 * bool(plan.config.against))) for each in plan.objectives)
 
 
