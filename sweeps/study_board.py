@@ -94,7 +94,7 @@ class StudyBoard:
         best = [Text(), *_best_lines(self.plan, standing.best, width - 2)] if standing.best else []
         working = _working_lines(standing, table, max(2, room - len(best) - 4))
         room -= len(best) + len(working)
-        chart = _chart(self.plan, standing.rows, width - 2, room - 8) if standing.rows else []
+        chart = _chart(self.plan, standing.rows, width - 2, room - 2 - min(6, len(standing.rows)))
         room -= len(chart)
         last = _last_lines(standing, table, room - 2)
         body = [*lines, *working, *best, *last, *chart]

@@ -34,7 +34,7 @@ in several terminals shares the work.
 `run.py`, a site's setting (hpks.snr, target.acceleration, sources.tr), a shift's strength (shift.contrast,
 shift.ixi.snr). With algorithm=A,B among them, settings that only some methods have are searched in the trials of those.
 
---space FILE: the same as a TOML file with a table [search]; what --search names too is taken from there.
+--space FILE: the same as a TOML file with a table [search]; where both name a setting, --search wins.
 
 --against METHOD: the objective is what a trial gains over this method, trained on the same federation with the same
 settings; the report has the paired difference on the test patients.
@@ -55,7 +55,7 @@ EXAMPLES = """\
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCommand(FederationCommand):
-    """Search settings of a federation with Optuna, side by side; watched live, summed up in report.html."""
+    """Search settings with Optuna: watched live, summed up in report.html."""
 
     live: bool = True
     """The live console; plain lines otherwise, and wherever the output is not a terminal."""

@@ -32,10 +32,10 @@ def objective_title(objective: Objective, against: str) -> str:
 
 
 def value_text(objective: Objective, value: float, against: str = "") -> str:
-    """A value without its unit, but for bytes; signed if it is a difference."""
+    """A value without its unit, but for bytes; signed, and with a digit more, if it is a difference."""
     if objective.unit == "B" and math.isfinite(value):
         return ("-" if value < 0 else "+" if against else "") + byte_size(abs(value))
-    return number_text(value, DIGITS.get(objective.unit, 4), signed=bool(against))
+    return number_text(value, DIGITS.get(objective.unit, 4) + bool(against), signed=bool(against))
 
 
 def goals_text(plan: StudyPlan) -> str:
@@ -52,9 +52,11 @@ def values_text(objectives: Sequence[Objective], values: Sequence[float], agains
 
 
 def number_text(value: float, digits: int, signed: bool = False) -> str:
-    """Fixed point; – for NaN."""
+    """Fixed point; – for NaN. A rounded zero has no sign."""
     text = fixed(value, digits)
-    return f"+{text}" if signed and value >= 0 and not math.isnan(value) else text
+    if not text.strip("-0."):
+        return text.removeprefix("-")
+    return f"+{text}" if signed and value > 0 else text
 
 
 def estimate_text(estimate: Estimate, digits: int, signed: bool = False) -> str:
@@ -119,7 +121,7 @@ def range_text(parameter: Parameter) -> str:
 
 def counts_text(counts: Mapping[State, int]) -> str:
     """17 complete, 2 pruned, 1 failed."""
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no trial yet"
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no trial has ended"
 
 
 def sampler_text(plan: StudyPlan) -> str:
