@@ -13,8 +13,8 @@ usage: run.py [COMMAND] [OPTIONS]
 Simulate federated learning of MR-image reconstruction across institutions.
 
   run          train one federation, live (the default: `run.py --sites 4`)
-  resume       go on with a run, table or shift sweep that was interrupted; `--rounds N` extends a run
-  show         what the directory of a run, table or shift sweep holds, drawn again
+  resume       go on with a run, table, study or shift sweep that was interrupted; `--rounds N` extends a run
+  show         what the directory of a run, table, study or shift sweep holds, drawn again
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
   shift        turn a dial at the target: `--sweep` draws what it costs, over many federations
   table        compare methods on every target, with paired statistics

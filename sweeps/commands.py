@@ -17,8 +17,9 @@ from sites import commands
 from sites.config import PAPER, Preset
 from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
 from sweeps.curves import CurvesConfig
-from sweeps.curves_commands import is_sweep, resume_curves, show_curves, sweep
+from sweeps.curves_commands import curves, is_sweep, resume_curves, show_curves
 from sweeps.curves_directory import CURVES
+from sweeps.directory import STUDY
 from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
@@ -68,17 +69,17 @@ def table(argv: Sequence[str], _began: float) -> None:
 def shift(argv: Sequence[str], _began: float) -> None:
     """Turn a dial at the target: by hand in the interactive console, or through strengths over many federations."""
     if is_sweep(argv):
-        return sweep(argv)
+        return curves(argv)
     if {"--help", "-h"} & {*argv}:
         print(BOTH)
-        return sweep(argv)
+        return curves(argv)
     raise ValueError(f"shift needs a dial and strengths: give --sweep {CurvesConfig.sweep}")
 
 
 def resume(argv: Sequence[str], began: float) -> None:
-    """Go on with a stored run, table or sweep of a shift."""
+    """Go on with a stored run, table, study or sweep of a shift."""
     command = cli(commands.ResumeCommand, argv, "resume")
-    kind = next((kind for kind in (TABLE, CURVES) if kind.there(command.directory)), None)
+    kind = next((kind for kind in (TABLE, STUDY, CURVES) if kind.there(command.directory)), None)
     if kind is None:
         return commands.resume(argv, began)
     if command.rounds is not None:
@@ -87,14 +88,22 @@ def resume(argv: Sequence[str], began: float) -> None:
         )
     if kind is CURVES:
         return resume_curves(command.directory, command.live)
+    if kind is STUDY:
+        from sweeps import study_commands
+
+        return study_commands.resume(command.directory, command.live)
     return _complete(Plan(stored_table(command.directory)), command.live)
 
 
 def show(argv: Sequence[str], began: float) -> None:
-    """Draw a stored run, table or sweep of a shift."""
+    """Draw a stored run, table, study or sweep of a shift."""
     command = cli(commands.ShowCommand, argv, "show")
     if CURVES.there(command.directory):
         return show_curves(command.directory)
+    if STUDY.there(command.directory):
+        from sweeps import study_commands
+
+        return study_commands.show(command.directory)
     if not TABLE.there(command.directory):
         return commands.show(argv, began)
     plan = Plan(stored_table(command.directory))

@@ -41,7 +41,7 @@ class CurvesCommand:
     curves: OmitArgPrefixes[CurvesConfig] = field(default_factory=CurvesConfig)
 
 
-def sweep(argv: Sequence[str]) -> None:
+def curves(argv: Sequence[str]) -> None:
     """Train what is missing of a sweep, and show it."""
     command = parse_curves(argv)
     complete(CurvesPlan(command.curves), command.live)

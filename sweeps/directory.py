@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.checkpoint import write_atomically
-from sites.config import RunConfig, SiteConfig, difference, first_difference
+from sites.config import ELSEWHERE, RunConfig, SiteConfig, difference, first_difference, flat
 from sites.run_directory import locked, settings_toml, stored_config
-from sites.run_reader import read_json
+from sites.run_reader import read_json, read_stored
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Kind:
     def there(self, path: Path) -> bool:
         """Whether a directory is of this kind."""
         return (path / self.file).exists()
+
+
+STUDY = Kind("study", "study.toml")
+"""Here, for to look whether there is one must not take Optuna's import."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,8 @@ def finished_summary(asked: RunConfig) -> dict[str, Any] | None:
     """
     path = Path(asked.out)
     summary = read_json(path / "summary.json")
-    if not summary:
-        return None
+    if not summary or _states(path, asked):
+        return summary or None
     stored = stored_config(path)
     if asked.ray_address:  # the device is that of the machine it ran on
         asked = replace(asked, placement=replace(asked.placement, device=stored.placement.device))
@@ -93,6 +97,12 @@ def finished_summary(asked: RunConfig) -> dict[str, Any] | None:
     if differs:
         raise ValueError(f"{path} holds another run: {differs}; choose another --out")
     return summary
+
+
+def _states(path: Path, asked: RunConfig) -> bool:
+    """Whether a directory's config.toml says the same, word by word; to parse it takes a hundred times as long."""
+    stored = read_stored(path)
+    return stored.institutions == asked.institutions and not first_difference(flat(asked), stored.settings, ELSEWHERE)
 
 
 def stored_warnings(configs: Iterable[RunConfig]) -> list[str]:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -16,15 +15,14 @@ import optuna
 from engine.checkpoint import write_atomically
 from engine.records import encoded
 from sites.run_directory import settings_toml
-from sweeps.directory import Kind, Settings, refuse_another
-from sweeps.journal import open_study
+from sweeps.directory import STUDY, Settings, refuse_another
+from sweeps.findings import Findings, findings
+from sweeps.journal import JOURNAL, open_study
 from sweeps.study import GROWING, StudyPlan, specs
-from sweeps.trials import REASON, ROUNDS
-from sweeps.winners import read_winner, winners
-from sweeps.workers import Worker, at_work, by_turn
-
-STUDY = Kind("study", "study.toml")
-NOTE = "trials were compared on validation patients; test patients were scored once, for the winners"
+from sweeps.study_report import REPORT, write_report
+from sweeps.study_words import NOTE
+from sweeps.trials import unfinished
+from sweeps.workers import Worker, at_work
 
 
 @contextlib.contextmanager
@@ -64,35 +62,43 @@ def _write_settings(plan: StudyPlan) -> None:
     write_atomically(plan.out / STUDY.file, settings_toml(asked.values, asked.institutions, plan.device).encode())
 
 
-def counts(study: optuna.Study) -> dict[str, int]:
-    """Trials by state; of those that repeat each other, since a process died, the last counts."""
-    states = Counter(trial.state.name.lower() for trial in by_turn(study).values())
-    return {state: states[state] for state in ("complete", "pruned", "fail", "running")}
-
-
-def summary(plan: StudyPlan, study: optuna.Study) -> dict[str, Any]:
+def summary(found: Findings) -> dict[str, Any]:
     """summary.json."""
-    trials = by_turn(study)
+    plan, counts = found.plan, found.counts
     return {
         "objectives": [{"name": each.name, "direction": each.direction, "unit": each.unit} for each in plan.objectives],
         "against": plan.config.against,
         "space": specs(plan.space),
-        "trials": counts(study),
-        "rounds": sum(trial.user_attrs.get(ROUNDS, 0) for trial in trials.values()),
-        "failed": [
-            {"trial": turn, "reason": trial.user_attrs[REASON]}
-            for turn, trial in trials.items()
-            if REASON in trial.user_attrs
-        ],
-        "winners": [asdict(read_winner(plan, trial)) for trial in winners(study)],
+        "finished": found.finished,
+        "trials": {"fail" if state == "failed" else state: count for state, count in counts.items()},
+        "rounds": sum(row.rounds for row in found.rows),
+        "failed": [{"trial": row.turn, "reason": row.reason} for row in found.rows if row.reason],
+        "winners": [asdict(winner) for winner in found.winners],
+        "importances": [asdict(each) for each in found.importances if each],
+        "warnings": list(found.warnings),
+        "tested_before": list(found.tested_before),
         "note": NOTE,
     }
 
 
-def write_results(plan: StudyPlan, study: optuna.Study) -> None:
-    """summary.json, of what there is."""
-    text = json.dumps(encoded(summary(plan, study)), indent=2, allow_nan=False, default=str) + "\n"
+def write_results(plan: StudyPlan, study: optuna.Study) -> Findings:
+    """summary.json, of what there is; if the study is finished its figures and report too, which take seconds."""
+    finished = not unfinished(plan, study)
+    found = findings(plan, study, importance=finished)
+    text = json.dumps(encoded(summary(found)), indent=2, allow_nan=False, default=str) + "\n"
     write_atomically(plan.out / "summary.json", text.encode())
+    if finished:
+        write_report(found)
+    return found
+
+
+def report_is_new(plan: StudyPlan) -> bool:
+    """Whether the report is younger than all that it tells of, as far as that is in the directory."""
+    report = plan.out / REPORT
+    files = [plan.out / STUDY.file, plan.out / JOURNAL, plan.out / "summary.json"]
+    if not all(file.exists() for file in (report, *files)):
+        return False
+    return report.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in files)
 
 
 def tidy(plan: StudyPlan) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -57,9 +58,16 @@ class _Trained:
     values: tuple[float, ...] = ()
 
 
-def run_study(plan: StudyPlan, study: optuna.Study, worker: Worker, watcher: StudyWatcher) -> None:
+def run_study(
+    plan: StudyPlan,
+    study: optuna.Study,
+    worker: Worker,
+    watcher: StudyWatcher,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Complete the study: its trials, its winners' test patients, their confirmation.
 
+    meanwhile: done in a thread of its own while the winners are tested, which leaves cores free.
     Raises ValueError for what the machine has no room for, TrainingStopped if a winner cannot be trained again.
     """
     recover(study, worker)
@@ -67,7 +75,7 @@ def run_study(plan: StudyPlan, study: optuna.Study, worker: Worker, watcher: Stu
         return
     simulated = any(site.source == ATLAS for site in plan.trial(0, corners(plan.space)[0]).config.institutions)
     with open_pool(plan.pool, plan.trials, plan.demand, simulated, plan.shelf) as pool:
-        _Session(plan, study, worker, pool, watcher).run()
+        _Session(plan, study, worker, pool, watcher).run(meanwhile)
 
 
 def unfinished(plan: StudyPlan, study: optuna.Study) -> bool:
@@ -91,7 +99,7 @@ class _Session:
         self._plan, self._study, self._worker, self._pool, self._watcher = plan, study, worker, pool, watcher
         self._trained: dict[int, _Trained] = {}  # by turn
 
-    def run(self) -> None:
+    def run(self, meanwhile: Callable[[], None]) -> None:
         """Until there is nothing to do."""
         while True:
             while self._pool.idle and self._begin():
@@ -100,7 +108,8 @@ class _Session:
                 self._take_in(self._pool.wait())
             elif not recover(self._study, self._worker):
                 break
-        with _one_at_a_time(self._plan.out / WORKERS / "winners.lock"):
+        with ThreadPoolExecutor(1) as thread, _one_at_a_time(self._plan.out / WORKERS / "winners.lock"):
+            thread.submit(meanwhile)
             self._test()
 
     def _begin(self) -> bool:
