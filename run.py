@@ -15,12 +15,13 @@ usage: run.py [COMMAND] [OPTIONS]
 Simulate federated learning of MR-image reconstruction across institutions.
 
   run          train one federation, live (the default: `run.py --sites 4`)
-  resume       go on with a run or table that was interrupted; `--rounds N` extends a run
-  show         what a run's or a table's directory holds, drawn again
+  resume       go on with a run, table, study or shift sweep that was interrupted; `--rounds N` extends a run
+  show         what the directory of a run, table, study or shift sweep holds, drawn again
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
+  shift        study domain shift: turn dials by hand; `--sweep` draws what one costs, over many federations
   table        compare methods on every target, with paired statistics
+  sweep        search settings with Optuna, over many federations
   scenarios    list and explain the named scenarios
-  shift        study domain shift: turn dials, train, branch and compare, interactively
   data         look at, check and convert real data: `data inspect`, `data prepare`
 
 `run.py COMMAND --help` explains a command; `run.py --help` this and run.
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 training stopped, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if argv is None else argv
     began = BEGAN if argv is None else time.perf_counter()
-    from sites import commands, data_commands, studio_command
+    from sites import commands, data_commands
     from sweeps import commands as sweeps
 
     if arguments[:1] in (["--help"], ["-h"]):
@@ -42,8 +43,9 @@ def main(argv: list[str] | None = None) -> int:
         "show": sweeps.show,
         "reconstruct": commands.reconstruct,
         "table": sweeps.table,
+        "shift": sweeps.shift,
+        "sweep": sweeps.sweep,
         "scenarios": commands.scenarios,
-        "shift": studio_command.shift,
         "data": data_commands.data,
     }
     if arguments and arguments[0] in known:

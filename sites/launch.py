@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cluster import OBJECT_STORE_BYTES, cluster, cpu_count, gpu_count
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sites.site import Site
 
 
+KEPT_BYTES = 10**9
+"""Of simulated sites that a process keeps when other federations come; the last asked for stay."""
 FUSED = "fused"  # the site that holds all training shards
 
 
@@ -34,36 +37,41 @@ class Workshop:
     its orders and masks come from: a second federation finds it ready.
     """
 
-    def __init__(self, maps: Maps | None, kept: int | None = None) -> None:
-        """maps: None if no site is simulated.
+    def __init__(self, maps: Maps | None, shelf: Path | None = None, lazy: bool = False) -> None:
+        """maps: None if no site is simulated. shelf: a folder for simulated k-space that other processes use too.
 
-        kept: simulated sites to keep, of each the splits that were asked for; None: all of a federation, complete.
+        lazy: whether simulated sites scan the patients of a split only when it is asked for.
         """
         self._maps = maps
-        self._kept = kept
+        self._shelf = shelf
+        self._lazy = lazy
         self._built: dict[tuple[BuildSite, str], Site] = {}
         self._of_files: dict[tuple[BuildSite, str], Site] = {}
 
     def site(self, build: BuildSite, device: str) -> Site:
         """The site with all its patients scanned or read. Raises ValueError for what cannot be acquired or used."""
         from sites.site import Site
-        from sites.sources.atlas import AtlasSource
 
         if build.source is not None:
             return Site(build.config, build.source, build.seed, device)
         if build.config.of_files:
             return self._site_of_files(build, device)
-        if any((kept.matrix, kept.seed) != (build.matrix, build.seed) for kept, _ in self._built):
-            self._built.clear()  # federations come seed by seed: what one leaves is not asked for again
         key = replace(build, files=OfFiles()), device  # what concerns files alone makes no other site
-        if key not in self._built:
-            assert self._maps is not None
-            source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
-            self._built[key] = Site(build.config, source, build.seed, device, lazy=self._kept is not None)
-        self._built[key] = self._built.pop(key)  # now the last to be let go
-        if self._kept is not None and len(self._built) > self._kept:
-            del self._built[next(iter(self._built))]
-        return self._built[key]
+        site = self._built.pop(key, None) or self._simulated(build, device)
+        self._built[key] = site  # the last asked for comes last
+        while len(self._built) > 1 and sum(kept.bytes for kept in self._built.values()) > KEPT_BYTES:
+            self._built.pop(next(iter(self._built)))
+        return site
+
+    def _simulated(self, build: BuildSite, device: str) -> Site:
+        from sites.site import Site
+        from sites.sources.atlas import AtlasSource
+        from sites.sources.shelved import ShelvedSource
+
+        assert self._maps is not None
+        source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
+        shelved = ShelvedSource(source, self._shelf) if self._shelf else source
+        return Site(build.config, shelved, build.seed, device, lazy=self._lazy)
 
     def _site_of_files(self, build: BuildSite, device: str) -> Site:
         from sites.site import Site

@@ -29,10 +29,10 @@ def role(config: RunConfig, site: str) -> Role:
     return "source" if trains else "test"
 
 
-def note(config: RunConfig) -> str:
+def note(institutions: Sequence[SiteConfig]) -> str:
     """What kind of institutions these are."""
-    real = [f"{site.name} ({site.source})" for site in config.institutions if site.source != ATLAS]
-    if len(real) == len(config.institutions):
+    real = [f"{site.name} ({site.source})" for site in institutions if site.source != ATLAS]
+    if len(real) == len(institutions):
         return f"institutions with data of their own: {', '.join(real)}"
     return f"{NOTE}; but for {', '.join(real)}" if real else NOTE
 
@@ -60,7 +60,7 @@ def header(config: RunConfig, facts: Facts, run: RunDirectory, placed: Placed) -
     """What the console says of a run as a whole."""
     return Header(
         scenario=config.scenario,
-        note=note(config),
+        note=note(config.institutions),
         warnings=tuple(warnings(config, facts.notes)),
         algorithm=config.algorithm_name,
         target=config.target,

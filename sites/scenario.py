@@ -34,7 +34,7 @@ def load_scenario(name: str) -> Scenario:
     if name.endswith(".toml"):
         return read_scenario(Path(name))
     if name not in scenarios():
-        hint = closest(name, scenarios()) or f"choose one of {', '.join(scenarios())}, or give a .toml file"
+        hint = _closest(name, scenarios()) or f"choose one of {', '.join(scenarios())}, or give a .toml file"
         raise ValueError(f"scenario {name!r} is unknown; {hint}")
     return read_scenario(scenario_file(name))
 
@@ -88,7 +88,7 @@ def _site(number: int, table: Mapping[str, Any], folder: Path) -> SiteConfig:
     types = get_type_hints(SiteConfig)
     required = [field.name for field in fields(SiteConfig) if field.default is MISSING]
     _check_keys(where, table, types, required)
-    site = SiteConfig(**{key: typed(where, key, value, types[key]) for key, value in table.items()})
+    site = SiteConfig(**{key: _typed(where, key, value, types[key]) for key, value in table.items()})
     return replace(site, path=str((folder / site.path).absolute())) if site.path else site
 
 
@@ -96,15 +96,15 @@ def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str], requ
     known = list(known)
     for key in table:
         if key not in known:
-            hint = closest(key, known) or f"known are {', '.join(known)}"
+            hint = _closest(key, known) or f"known are {', '.join(known)}"
             raise ValueError(f"{where}: key {key!r} is unknown; {hint}")
     for key in required:
         if key not in table:
             raise ValueError(f"{where}: {key} is missing; add {key} = ...")
 
 
-def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
-    """The value as the field's type: whole numbers do for numbers, nothing else is converted. Raises ValueError."""
+def _typed(where: str, key: str, value: Any, wanted: Any) -> Any:
+    """The value as the field's type: whole numbers do for numbers, nothing else is converted."""
     if wanted is int:
         valid, noun = type(value) is int, "a whole number"
     elif wanted in (float, float | None):
@@ -117,8 +117,7 @@ def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
     return value
 
 
-def closest(name: str, known: Iterable[str]) -> str:
-    """A question that names what may have been meant, or nothing."""
+def _closest(name: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {match[0]!r}?" if match else ""
 

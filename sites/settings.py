@@ -184,12 +184,13 @@ def file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
     try:
         sites = parse_sites(tables.pop("site", []), path.parent)
         tables.pop("environment", None)
-        return _as_options(tables), sites
+        return as_options(tables), sites
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _as_options(settings: Mapping[str, Any]) -> list[str]:
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings by name as a command line has them. Raises ValueError for one that is no single value."""
     options: list[str] = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
@@ -200,6 +201,8 @@ def _as_options(settings: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, (str, int, float)):
             dashed = str(value).startswith("-")
             options += [f"--{flag}={value}"] if dashed else [f"--{flag}", str(value)]
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            options += [f"--{flag}", *value] if value else []
         else:
             raise ValueError(f"{name} is {value!r}; settings are single values, institutions are [[site]] tables")
     return options

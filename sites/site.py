@@ -96,6 +96,11 @@ class Site:
         return self._shard(next(iter(self._patients))).size
 
     @property
+    def bytes(self) -> int:
+        """Of its k-space in memory."""
+        return sum(shard.bytes for shard in self._shards.values())
+
+    @property
     def streams(self) -> bool:
         """Whether some of its k-space is read as it is needed."""
         return any(self._shard(split).kspace is None for split in self._patients)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, assert_never, get_args, get_type_hints
+from typing import Any, Protocol, assert_never, get_args, get_type_hints
 
 from engine.driver import Snapshot
 from engine.ledger import total
@@ -50,6 +50,11 @@ from sites.studio_words import (
 )
 
 SCRIPT = "script.txt"
+OF_INSTITUTIONS = (
+    "data", "contrast", "split", "site_settings", "only_train", "only_test", "sites", "target", "shift", "train_sites",
+    "institutions",
+)  # fmt: skip
+"""Settings that another scenario has of its own."""
 
 
 class Watch(Protocol):
@@ -175,8 +180,9 @@ class Session:
     def _open(self, name: str) -> Answer:
         if not name:
             return Listed(scenarios={name: load_scenario(name).summary for name in scenarios()})
-        base = replace(self._base, scenario=name, data="", institutions=(), sites="auto", target="auto", shift="")
-        return self._begin(base)
+        fresh = RunConfig()
+        changes: dict[str, Any] = {field: getattr(fresh, field) for field in OF_INSTITUTIONS}
+        return self._begin(replace(self._base, scenario=name, **changes))
 
     def _begin(self, base: RunConfig) -> Opened:
         """A scenario's first branch, with its anatomy and a workshop of its own."""
@@ -184,7 +190,7 @@ class Session:
         summary = "" if base.data or base.institutions else load_scenario(base.scenario).summary
         simulated = any(site.source == ATLAS for site in config.institutions)
         self.watch.phase("preparing the anatomy")
-        workshop = Workshop(self._maps() if simulated else None, kept=4 * len(config.institutions))
+        workshop = Workshop(self._maps() if simulated else None, lazy=True)
         self.watch.phase(f"building {len(config.institutions)} institutions")
         bench = Bench(config, None, workshop)
         views = [bench.view(site) for site in config.institutions if site.name in bench.scored]

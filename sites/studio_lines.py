@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sites.scenario import closest
+from sites.overrides import closest
 from sites.studio_words import COMMANDS, AnyCommand, Command, Set
 
 Known = Mapping[str, Sequence[str]]
@@ -42,7 +42,7 @@ def command_of(word: str) -> type[AnyCommand]:
         return COMMANDS[found[0]]
     if found:
         raise ValueError(f"{word!r} can be {' or '.join(found)}; write more of it")
-    raise ValueError(f"there is no command {word!r}; {closest(word.lower(), COMMANDS) or 'help lists them'}")
+    raise ValueError(f"there is no command {word!r}; {closest(word.lower(), COMMANDS)}")
 
 
 def usage(kind: type[Command]) -> str:

@@ -10,7 +10,7 @@ from engine.shift import MEASURES
 from engine.standings import mean
 from sites.config import SiteConfig
 from sites.federation import resolve
-from sites.scenario import closest, typed
+from sites.overrides import closest, from_text
 from sites.shifts import with_shift
 from sites.studio_answers import Looked, Measured, Turned
 from sites.studio_branch import with_site
@@ -38,7 +38,7 @@ def look(session: Session, name: str) -> Looked:
 def measure(session: Session, name: str) -> Measured:
     """Every institution's shift to the target. Raises ValueError for a measure there is not, or a target unseen."""
     if name and name not in MEASURES:
-        raise ValueError(f"there is no measure {name!r}; {closest(name, MEASURES) or 'take ' + ', '.join(MEASURES)}")
+        raise ValueError(f"there is no measure {name!r}; {closest(name, MEASURES)}")
     branch, bench = session.branch, session.bench()
     target = session.view(branch.site(branch.config.target))
     others = [view for view in session.views() if view.site.name != target.site.name]
@@ -71,18 +71,11 @@ def _values(site: SiteConfig, pairs: Iterable[tuple[str, str]]) -> Iterable[tupl
     types, known = get_type_hints(SiteConfig), settable(site)
     for name, text in pairs:
         if name not in known:
-            raise ValueError(f"set: {name!r} cannot be set; {closest(name, known) or 'take ' + ', '.join(known)}")
-        value = _number(text) if types[name] in (int, float) else text
-        yield name, typed(f"site {site.name!r}", name, value, types[name])
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
+            raise ValueError(f"set: {name!r} cannot be set; {closest(name, known)}")
         try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
+            yield name, from_text(text, types[name])
+        except ValueError as error:
+            raise ValueError(f"set: {name}: {error}") from error
 
 
 def _change(session: Session, site: SiteConfig, what: str) -> Turned:

@@ -125,7 +125,7 @@ def _described(entries: dict[str, str], width: int) -> list[Text]:
 def _opened(answer: Opened, width: int) -> list[RenderableType]:
     """What the scenario is about, and its institutions."""
     config, views = answer.branch.config, answer.views
-    parts = [Text(f"{answer.branch.name}: {note(config)}", "bold")]
+    parts = [Text(f"{answer.branch.name}: {note(config.institutions)}", "bold")]
     parts += [Text(each, "italic") for each in textwrap.wrap(one_line(answer.summary), width)]
     name = longest((view.site.name for view in views), 4) + 2
     words = longest((one_line(view.site.description) for view in views), 7)

@@ -5,10 +5,11 @@ A unit is a test patient under one seed: what scores are paired by and counted i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
+
+from sites.intervals import average
 
 Study = Literal["within", "leave-one-out"]
 Metric = Literal["psnr", "ssim", "nmse"]
@@ -150,8 +151,3 @@ def unit_values(scores: Iterable[PatientScore], metric: Metric) -> dict[str, dic
     return {
         row: {unit: average([*networks.values()]) for unit, networks in units.items()} for row, units in found.items()
     }
-
-
-def average(values: list[float]) -> float:
-    """Whatever the order, the same bits; infinite or NaN where a value is."""
-    return (math.fsum(values) if all(map(math.isfinite, values)) else sum(values)) / len(values)

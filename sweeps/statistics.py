@@ -1,8 +1,7 @@
-"""Means with intervals, and the paired test of every method against the baseline.
+"""Means with intervals (`sites.intervals`), and the paired test of every method against the baseline.
 
 Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1 (1945). Holm, A simple sequentially
-rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979). The interval of a mean over sites:
-Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
+rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
 
 Units are seeds x test patients (`sweeps.scores.Unit`). Those of one seed share a network: they are not independent
 draws of a network, and what is said here holds for the networks at hand. In the column of means every site weighs
@@ -19,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from sites.intervals import interval_of_means
 from sweeps.notes import ALPHA
 from sweeps.scores import (
     BASELINE,
@@ -35,12 +35,9 @@ from sweeps.scores import (
     Summary,
     Unit,
     Verdict,
-    average,
     layout_of,
     unit_values,
 )
-
-LEVEL = 0.95  # of an interval
 
 Values = Mapping[str, Mapping[Unit, float]]  # by row
 Cells = dict[str, dict[str, Entry]]  # by row and column
@@ -86,24 +83,33 @@ def _study_table(study: Study, scores: Sequence[PatientScore], layout: Layout) -
 
 
 def _cells(values: Values, columns: Sequence[str], metric: Metric, uneven: Sequence[str]) -> Cells:
-    """Row -> column -> entry, of one study and metric."""
-    sites = {column: [each for each in columns if each != MEAN and column in (each, MEAN)] for column in columns}
-    cells = {row: _entries(units, sites) for row, units in values.items()}
-    baseline = cells.get(BASELINE, {})
-    tests: dict[tuple[str, str], tuple[float, float]] = {}
-    for row, entries in cells.items():
-        for column in entries.keys() & baseline.keys():
-            pairs = _differences(values[row], values[BASELINE], sites[column])
-            if row not in (BASELINE, ZERO_FILLED) and pairs and not any(map(math.isnan, pairs)):
-                tests[row, column] = signed_rank_test(pairs)
-    for (row, column), p in holm({key: p for key, (p, _) in tests.items()}).items():
-        entry, lean = cells[row][column], tests[row, column][1]
-        verdict = _verdict(p, lean, entry.mean - baseline[column].mean, metric)
-        cells[row][column] = replace(entry, p_adjusted=p, verdict=verdict)
+    """Row -> column -> entry, of one study and metric, with what is bold."""
+    cells = compare(values, columns, metric)
     for column in set(columns) - set(uneven):
         winner = bold({row: entries[column] for row, entries in cells.items() if column in entries}, metric)
         if winner is not None:
             cells[winner][column] = replace(cells[winner][column], bold=True)
+    return cells
+
+
+def compare(values: Values, columns: Sequence[str], metric: Metric, baseline: str = BASELINE) -> Cells:
+    """Row -> column -> entry, where there is a unit; every row but ZERO_FILLED is tested against the baseline.
+
+    columns: those of the units, and MEAN of them all if wanted. Holm's correction is over all tests made here.
+    """
+    sites = {column: [each for each in columns if each != MEAN and column in (each, MEAN)] for column in columns}
+    cells = {row: _entries(units, sites) for row, units in values.items()}
+    reference = cells.get(baseline, {})
+    tests: dict[tuple[str, str], tuple[float, float]] = {}
+    for row, entries in cells.items():
+        for column in entries.keys() & reference.keys():
+            pairs = _differences(values[row], values[baseline], sites[column])
+            if row not in (baseline, ZERO_FILLED) and pairs and not any(map(math.isnan, pairs)):
+                tests[row, column] = signed_rank_test(pairs)
+    for (row, column), p in holm({key: p for key, (p, _) in tests.items()}).items():
+        entry, lean = cells[row][column], tests[row, column][1]
+        verdict = _verdict(p, lean, entry.mean - reference[column].mean, metric)
+        cells[row][column] = replace(entry, p_adjusted=p, verdict=verdict)
     return cells
 
 
@@ -153,38 +159,7 @@ def _uneven(values: Values, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(uneven)
 
 
-# ---- intervals, tests, corrections ----------------------------------------------------------------------
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half the width of its 95 % t-interval; NaN for the latter of a single value, or with infinite ones."""
-    return interval_of_means([values])
-
-
-def interval_of_means(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The mean of the groups' means, each weighted alike whatever its size, and half its 95 % interval.
-
-    The groups (sites) are those meant, no sample of more: variance sum_g(s_g^2 / n_g) / G^2, Satterthwaite's degrees
-    of freedom (for one group, n - 1). The width is NaN if a group has one value only, or an infinite one.
-    """
-    from scipy.special import stdtrit
-
-    mean = average([average([*group]) for group in groups])
-    if not math.isfinite(mean) or min(map(len, groups)) < 2:
-        return mean, math.nan
-    parts = [_variance(group) / len(group) for group in groups]
-    total = math.fsum(parts)
-    if total == 0:
-        return mean, 0.0
-    shares = [(part / total) ** 2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True)]
-    quantile = float(stdtrit(1 / math.fsum(shares), (1 + LEVEL) / 2))
-    return mean, quantile * math.sqrt(total) / len(groups)
-
-
-def _variance(values: Sequence[float]) -> float:
-    """With n - 1."""
-    mean = average([*values])
-    return math.fsum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
+# ---- tests, corrections ------------------------------------------------------------------------------------
 
 
 def signed_rank_test(differences: Sequence[float]) -> tuple[float, float]:

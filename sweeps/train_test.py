@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweeps.scores import STUDIES, ZERO_FILLED, PatientScore, Study, average, layout_of, unit_values
+from sites.intervals import average
+from sweeps.scores import STUDIES, ZERO_FILLED, PatientScore, Study, layout_of, unit_values
 
 Grid = npt.NDArray[np.float64]
 

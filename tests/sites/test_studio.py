@@ -360,7 +360,7 @@ def test_what_crosses_while_looking_is_counted(begun: Session) -> None:
 # ---- what cannot be -----------------------------------------------------------------------------------------
 
 WRONG = {
-    "nonsense": "there is no command 'nonsense'",
+    "nonsense": "there is no command 'nonsense'; choose one of help, scenario, sites",
     "swich tiny": "did you mean 'switch'",
     "s": "'s' can be scenario or sites",
     "shift": "shift needs SITE: shift SITE DIAL STRENGTH",
@@ -372,9 +372,9 @@ WRONG = {
     "set anna te 900": "te is 900.0; take at least 0 and below tr",
     "set anna tee 900": "'tee' cannot be set; did you mean 'te'",
     "set anna te 9 tr": "'tr' has no value",
-    "set anna te much": "te is 'much'; give a number",
+    "set anna te much": "set: te: 'much' is not a number",
     "set anna name bob": "'name' cannot be set",
-    "set anna mask spiral": "mask is 'spiral'; take one of random",
+    "set anna mask spiral": "set: mask: 'spiral' is not one of random",
     "set anna center_fraction 2": "center_fraction is 2.0; take 0 to 1",
     "set anna mask equispaced_fraction center_fraction 0.9": "take a fraction below",
     "target nobody": "there is no site 'nobody'",

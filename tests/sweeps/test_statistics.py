@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sites.intervals import interval, interval_of_means
 from sweeps.scores import (
     BASELINE,
     MEAN,
@@ -25,7 +26,7 @@ from sweeps.scores import (
     layout_of,
     unit_values,
 )
-from sweeps.statistics import bold, holm, interval, interval_of_means, signed_rank_test, summarize
+from sweeps.statistics import bold, holm, signed_rank_test, summarize
 from tests.sweeps.tables import synthetic
 
 PROBABILITIES = st.dictionaries(st.integers(), st.floats(0, 1), max_size=12)
