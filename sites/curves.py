@@ -221,6 +221,7 @@ def draw_gradients(axis: Axes, run: Run) -> None:
         )  # zero, but for rounding, before the first step
         plot_line(axis, run, np.where(visible, values, np.nan), label, color, ls=style)
     axis.set(xlabel="round", yscale="log")
+    axis.minorticks_off()
     whole_rounds(axis, run)
 
 

@@ -123,9 +123,9 @@ def _gain_tile(title: str, of: Scored) -> tuple[str, str, str]:
 
 
 def _curves_section(run: Run) -> Section:
-    name, title = "curves", "Learning curves"
+    section = partial(Section, "curves", "Learning curves", link="Curves")
     if not run.rounds:
-        return Section(name, title, paragraph("No round is stored.", absent=True))
+        return section(paragraph("No round is stored.", absent=True))
     figures = [
         figure(
             chart(partial(draw_curve, run=run, curve=curve), f"curve{index}", f"{curve.title} by round"),
@@ -135,7 +135,7 @@ def _curves_section(run: Run) -> Section:
         for index, curve in enumerate(CURVES)
     ]
     dashed = [Key("zero-filled image", css(FAINT), "dash")] * bool(run.summary)
-    return Section(name, title, join([run_legend(run, *dashed), grid(figures)]), "Curves")
+    return section(join([run_legend(run, *dashed), grid(figures)]))
 
 
 def _alignment_section(run: Run) -> Section:
