@@ -153,6 +153,25 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def memory_bytes() -> int | None:
+    """Memory that is free for this process, of the machine or the container; None if nothing says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        group = Path("/sys/fs/cgroup")
+        held = int((group / "memory.current").read_text())
+        files = sum(
+            int(line.split()[1])
+            for line in (group / "memory.stat").read_text().splitlines()
+            if line.split()[0] == "inactive_file"  # given back when it is needed
+        )
+        free = min(free, int((group / "memory.max").read_text()) - held + files)
+    return max(free, 0)
+
+
 def gpu_count() -> int:
     """NVIDIA GPUs that this process may use with the torch it has, without importing torch."""
     if metadata.version("torch").endswith("+cpu"):

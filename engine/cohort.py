@@ -86,9 +86,9 @@ class Cohort(ABC):
         """Scores of the zero-filled images at each."""
         return self.call("zero_filled", names, split)
 
-    def previews(self, names: Sequence[str], broadcast: Broadcast) -> list[Preview]:
-        """One test slice's pictures of each."""
-        return self.call("preview", names, broadcast)
+    def previews(self, names: Sequence[str], broadcast: Broadcast, split: Split = "test") -> list[Preview]:
+        """One slice's pictures of each."""
+        return self.call("preview", names, broadcast, split)
 
     def states(self, names: Sequence[str]) -> list[Array]:
         """What a checkpoint needs of each: opaque uint8."""

@@ -136,8 +136,7 @@ class Driver:
     def start(self, snapshot: Snapshot | None = None) -> Facts:
         """Take up a snapshot, or the seeded initial weights, and ask the sites what they have."""
         weights, layout, private_layout = self.cohort.initial_weights()
-        self._snapshot = snapshot or Snapshot(server=self.algorithm.init_server(weights))
-        self._take_up(self._snapshot)
+        self.take_up(snapshot or Snapshot(server=self.algorithm.init_server(weights)))
         everyone = self.roles.everyone
         zero_filled = self._zero_filled("val")
         return Facts(
@@ -148,6 +147,11 @@ class Driver:
             notes=dict(zip(everyone, self.cohort.notes(everyone), strict=True)),
             samples={} if snapshot else self._samples(),
         )
+
+    @property
+    def broadcast(self) -> Broadcast:
+        """What everyone is sent of the state it is in."""
+        return self._current
 
     def run(self, rounds: int, snapshot_every: int = 1) -> Iterator[tuple[RoundReport, Snapshot | None]]:
         """Rounds up to number `rounds`, with a snapshot after every `snapshot_every`-th and the last; 0: none.
@@ -231,7 +235,9 @@ class Driver:
         self._scored[split] = sum(len(answer.per_volume) for answer in answers)
         return {answer.site: answer for answer in answers}
 
-    def _take_up(self, snapshot: Snapshot) -> None:
+    def take_up(self, snapshot: Snapshot) -> None:
+        """Go on from there, with sites that are built: the server's state, the sites' own, what everyone is sent."""
+        self._snapshot = snapshot
         self.server = snapshot.server
         self._restore(snapshot)
         self._current = self._publish()
@@ -277,7 +283,7 @@ class Driver:
             raise WorkerLost(f"workers died {self._lost} times; is there enough memory? try fewer --workers")
         self.ledger.close_round()
         self.cohort.revive()
-        self._take_up(self._snapshot)
+        self.take_up(self._snapshot)
 
     def _with_latents(self, broadcast: Broadcast) -> Broadcast:
         """Add what an algorithm that aligns learns from latents, or, for parity, from the target's raw images."""

@@ -1,7 +1,7 @@
 """An institution as the driver may address it: the boundary. No method returns its images or k-space.
 
 The two exceptions have names and ledger kinds of their own: `raw` (the authors' exchange, for parity) and
-`preview` (one slice's pictures, for a report).
+`preview` (one slice's pictures, for a report or the shift console).
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ class Institution:
         return self._score(split, lambda batch: batch.zero_filled)
 
     @torch.no_grad()
-    def preview(self, broadcast: Broadcast) -> Preview:
-        """Zero-filled, reconstruction and truth of the middle slice of the first test patient."""
+    def preview(self, broadcast: Broadcast, split: Split = "test") -> Preview:
+        """Zero-filled, reconstruction and truth of the middle slice of a split's first patient."""
         self._load(broadcast, training=False)
         zero_filled: list[Tensor] = []
 
@@ -126,7 +126,7 @@ class Institution:
             zero_filled.append(batch.zero_filled)
             return self._workspace.reconstruct(batch)[1]
 
-        truth, image = next(self._volumes("test", reconstruct))
+        truth, image = next(self._volumes(split, reconstruct))
         middle = len(truth) // 2
         pictures = (torch.cat(zero_filled)[middle], image[middle], truth[middle])
         blurred, reconstruction, true = (picture.float().cpu().numpy() for picture in pictures)

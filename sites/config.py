@@ -79,6 +79,9 @@ class RunConfig:
     """Which contrast to take of institutions of files that do not say it themselves: T1, T2, FLAIR, …"""
     split: Division = "patients"
     """Of institutions of files that have one patient only: slices divides that patient's slices, with a warning."""
+    site_settings: str = ""
+    """Settings of single institutions, in place of their own, separated by commas: SITE.FIELD=VALUE, where SITE is a
+    name, target or sources (all others), for example hpks.snr=20,sources.acceleration=8."""
     only_train: str = ""
     """Names, separated by commas, of institutions of files that are trained on and not tested (`use = "train"`)."""
     only_test: str = ""
@@ -185,7 +188,7 @@ def flat_fields(config: Any) -> dict[str, Any]:
     for item in fields(config):
         value = getattr(config, item.name)
         if is_dataclass(value):
-            settings |= asdict(value)  # type: ignore[arg-type]
+            settings |= flat_fields(value)
         elif item.name != "institutions":
             settings[item.name] = value
     return settings

@@ -51,7 +51,7 @@ def figure_of(width: float, height: float, title: str, warnings: Sequence[str] =
     lines = [line for text in warnings for line in textwrap.wrap(plain(text), int(14 * width))]
     room = "\n" * math.ceil(0.6 * len(lines))  # of the title's larger lines
     figure.suptitle(plain(title) + room, x=0.01, ha="left", fontweight="bold")
-    figure.text(0.01, 0.98 - 0.22 / height, "\n".join(lines), va="top", fontsize=6.5, color="#a05000")
+    figure.text(0.01, 1 - 0.3 / height, "\n".join(lines), va="top", fontsize=6.5, color="#a05000")
     return figure
 
 

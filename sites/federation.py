@@ -14,6 +14,7 @@ from engine.console import Watcher
 from engine.types import RoundReport
 from sites.config import ATLAS, FILES, RunConfig, Scenario, SiteConfig, names
 from sites.launch import FUSED, Workshop, factories, launch
+from sites.overrides import overridden
 from sites.report import draw_figures
 from sites.run_directory import new_directory, open_run
 from sites.run_summary import header, site_infos, summary
@@ -91,9 +92,9 @@ def resolve(config: RunConfig) -> RunConfig:
     if config.data and config.sites != "auto" and config.sites > len(scenario.sites):
         raise ValueError(f"{config.data} holds {len(scenario.sites)} institutions, and sites is {config.sites}")
     sites = scenario.sites if config.sites == "auto" else take(scenario, config.sites, config.seed).sites
-    sites = settle(config, sites)
+    sites = settle(config, overridden(config.site_settings, sites, lambda: _target(config, settle(config, sites))))
     present = [site.name for site in sites]
-    target = _auto_target(sites) if config.target == "auto" else config.target
+    target = _target(config, sites)
     for field, name in [("target", target), *(("train_sites", name) for name in names(config.train_sites))]:
         if name not in present:
             raise ValueError(f"{field} {name!r} is not a site; choose one of {', '.join(present)}")
@@ -108,7 +109,8 @@ def resolve(config: RunConfig) -> RunConfig:
         scenario=scenario.name if config.data else config.scenario,
         data=str(Path(config.data).absolute()) if config.data else "",
         institutions=sites,
-        shift="",  # the institutions have it
+        site_settings="",  # the institutions have them
+        shift="",  # and this
         sites=len(present),
         target=target,
         out=config.out or str(new_directory(config)),
@@ -118,8 +120,10 @@ def resolve(config: RunConfig) -> RunConfig:
     return resolved
 
 
-def _auto_target(sites: Sequence[SiteConfig]) -> str:
-    """The fourth, or the last of fewer, of those who both train and are tested; of all, if none does."""
+def _target(config: RunConfig, sites: Sequence[SiteConfig]) -> str:
+    """Auto: the fourth, or the last of fewer, of those who both train and are tested; of all, if none does."""
+    if config.target != "auto":
+        return config.target
     complete = [site.name for site in sites if site.train_patients and site.test_patients]
     choice = complete or [site.name for site in sites]
     return choice[min(3, len(choice) - 1)]

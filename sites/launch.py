@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cluster import OBJECT_STORE_BYTES, cluster, cpu_count, gpu_count
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sites.site import Site
 
 
+KEPT_BYTES = 10**9
+"""Of simulated sites that a process keeps when other federations come; the last asked for stay."""
 FUSED = "fused"  # the site that holds all training shards
 
 
@@ -34,29 +37,41 @@ class Workshop:
     its orders and masks come from: a second federation finds it ready.
     """
 
-    def __init__(self, maps: Maps | None) -> None:
-        """maps: None if no site is simulated."""
+    def __init__(self, maps: Maps | None, shelf: Path | None = None, lazy: bool = False) -> None:
+        """maps: None if no site is simulated. shelf: a folder for simulated k-space that other processes use too.
+
+        lazy: whether simulated sites scan the patients of a split only when it is asked for.
+        """
         self._maps = maps
+        self._shelf = shelf
+        self._lazy = lazy
         self._built: dict[tuple[BuildSite, str], Site] = {}
         self._of_files: dict[tuple[BuildSite, str], Site] = {}
 
     def site(self, build: BuildSite, device: str) -> Site:
         """The site with all its patients scanned or read. Raises ValueError for what cannot be acquired or used."""
         from sites.site import Site
-        from sites.sources.atlas import AtlasSource
 
         if build.source is not None:
             return Site(build.config, build.source, build.seed, device)
         if build.config.of_files:
             return self._site_of_files(build, device)
-        if any((kept.matrix, kept.seed) != (build.matrix, build.seed) for kept, _ in self._built):
-            self._built.clear()  # federations come seed by seed: what one leaves is not asked for again
         key = replace(build, files=OfFiles()), device  # what concerns files alone makes no other site
-        if key not in self._built:
-            assert self._maps is not None
-            source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
-            self._built[key] = Site(build.config, source, build.seed, device)
-        return self._built[key]
+        site = self._built.pop(key, None) or self._simulated(build, device)
+        self._built[key] = site  # the last asked for comes last
+        while len(self._built) > 1 and sum(kept.bytes for kept in self._built.values()) > KEPT_BYTES:
+            self._built.pop(next(iter(self._built)))
+        return site
+
+    def _simulated(self, build: BuildSite, device: str) -> Site:
+        from sites.site import Site
+        from sites.sources.atlas import AtlasSource
+        from sites.sources.shelved import ShelvedSource
+
+        assert self._maps is not None
+        source = AtlasSource(build.config, self._maps, build.matrix, build.seed)
+        shelved = ShelvedSource(source, self._shelf) if self._shelf else source
+        return Site(build.config, shelved, build.seed, device, lazy=self._lazy)
 
     def _site_of_files(self, build: BuildSite, device: str) -> Site:
         from sites.site import Site
@@ -161,7 +176,7 @@ def launch(
 
     The anatomy, if a site is simulated, loads while Ray starts. Raises ValueError for what cannot be placed.
     """
-    roles = _roles(config)
+    roles = roles_of(config)
     with ThreadPoolExecutor(1) as pool:
         simulated = any(site.source == ATLAS for site in config.institutions)
         here = config.placement.workers == 0
@@ -171,7 +186,7 @@ def launch(
             phase("starting in this process")
             device = config.placement.device
             placed = Placed(device, f"{device}, one process")
-            yield InProcess(_setting(config, device), roles, config.shift_every), anatomy, placed
+            yield InProcess(setting_of(config, device), roles, config.shift_every), anatomy, placed
             return
         phase("starting Ray")
         # one's own machine is planned before Ray starts: what cannot be placed is refused at once
@@ -181,7 +196,7 @@ def launch(
 
             placed = own or _place(config, machine)
             assert placed.plan is not None
-            driver = RemoteDriver(_setting(config, placed.device), placed.plan, roles, config.shift_every)
+            driver = RemoteDriver(setting_of(config, placed.device), placed.plan, roles, config.shift_every)
             try:
                 yield driver, anatomy, placed
             finally:
@@ -207,7 +222,8 @@ def _store_bytes(config: RunConfig) -> int:
     return max(OBJECT_STORE_BYTES, int(8 * len(config.institutions) * weights))
 
 
-def _setting(config: RunConfig, device: str) -> Setting:
+def setting_of(config: RunConfig, device: str) -> Setting:
+    """What every institution of a resolved run is told."""
     return Setting(
         algorithm=config.algorithm,
         model=config.model,
@@ -219,7 +235,8 @@ def _setting(config: RunConfig, device: str) -> Setting:
     )
 
 
-def _roles(config: RunConfig) -> Roles:
+def roles_of(config: RunConfig) -> Roles:
+    """Who does what in a resolved run."""
     everyone = tuple(sorted(site.name for site in config.institutions))
     roles = Roles(
         everyone=everyone,

@@ -195,11 +195,11 @@ def settings_toml(settings: Mapping[str, Any], institutions: Sequence[SiteConfig
     return tomli_w.dumps({**kept, "environment": environment, "site": sites})
 
 
-def new_directory(config: RunConfig) -> Path:
-    """runs/<UTC time>-<algorithm>-<scenario>, numbered if it exists."""
+def new_directory(config: RunConfig, what: str = "") -> Path:
+    """runs/<UTC time>-<what, else the algorithm>-<scenario>, numbered if it exists."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     scenario = Path(config.scenario).stem
-    name = f"{now}-{config.algorithm_name}-{scenario}"
+    name = f"{now}-{what or config.algorithm_name}-{scenario}"
     path, number = Path("runs") / name, 1
     while path.exists():
         number += 1

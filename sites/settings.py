@@ -21,6 +21,7 @@ from sites.config import Preset, RunConfig
 from sites.scenario import parse_sites
 
 T = TypeVar("T")
+C = TypeVar("C", bound="FederationCommand")
 if TYPE_CHECKING:
     AlgorithmName = str
 else:
@@ -28,12 +29,8 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCommand:
-    """Train one federation of institutions and watch it live.
-
-    They are real anatomy (ICBM152) scanned by simulated scanners; with --data, or a scenario file, real files.
-    Results go to a run directory: scores, checkpoints, the network, figures.
-    """
+class FederationCommand:
+    """A command about one federation."""
 
     config: str = ""
     """TOML file with any of these options, for example a run directory's config.toml; the command line wins."""
@@ -42,30 +39,46 @@ class RunCommand:
     algorithm: AlgorithmName = "fl-mrcm"
     """fl-mr: federated averaging; fl-mrcm: with latent features aligned to the target's. Each has options of its own:
     `run.py --algorithm fl-mr --help` shows them."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(FederationCommand):
+    """Train one federation of institutions and watch it live.
+
+    They are real anatomy (ICBM152) scanned by simulated scanners; with --data, or a scenario file, real files.
+    Results go to a run directory: scores, checkpoints, the network, figures.
+    """
+
     live: bool = True
     """The live console; plain lines otherwise, and wherever the output is not a terminal."""
-    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 
 BOOLEANS = {
     item.name.replace("_", "-")
-    for kind in (RunCommand, RunConfig, ModelConfig, TrainConfig, Placement, *ALGORITHMS.values())
+    for kind in (FederationCommand, RunCommand, RunConfig, ModelConfig, TrainConfig, Placement, *ALGORITHMS.values())
     for item in fields(kind)
     if item.type == "bool"
 }
 
 
 def parse_run(argv: Sequence[str]) -> RunCommand:
-    """The command line of `run`. Raises ValueError, in one line, for what cannot be understood.
+    """The command line of `run`. Raises ValueError, in one line, for what cannot be understood."""
+    return parse_federation(RunCommand, argv, "run")
+
+
+def parse_federation(kind: type[C], argv: Sequence[str], command: str, **defaults: Any) -> C:
+    """The command line of a command about one federation. defaults: of RunConfig, where they are the command's own.
 
     Three passes: which file, then which algorithm and preset (they decide what other options exist), then all.
+    Raises ValueError, in one line, for what cannot be understood.
     """
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
     refuse_two_sources(file, sites, stored, argv)
     if stored:
-        _parse(stored, sites, where=file)
-    return _parse([*stored, *argv], sites)
+        _parse(kind, stored, sites, command, defaults, where=file)
+    return _parse(kind, [*stored, *argv], sites, command, defaults)
 
 
 def refuse_two_sources(file: str, sites: Sequence[Any], stored: Sequence[str], argv: Sequence[str]) -> None:
@@ -87,19 +100,27 @@ def refuse_two_sources(file: str, sites: Sequence[Any], stored: Sequence[str], a
 def read_config(path: Path) -> RunConfig:
     """A run directory's config.toml. Raises ValueError, in one line."""
     options, sites = file_options(path)
-    return _parse(options, sites, where=str(path)).run
+    return _parse(RunCommand, options, sites, "run", where=str(path)).run
 
 
-def preset_of(options: Sequence[str]) -> Preset:
-    """What `--preset` says; auto, or nothing: paper if there is a GPU."""
-    asked = option(options, "preset", "auto")
+def preset_of(options: Sequence[str], default: str = "auto") -> Preset:
+    """What `--preset` says, or the default if it says nothing; auto: paper if there is a GPU."""
+    asked = option(options, "preset", default)
     return "paper" if asked == "paper" or (asked == "auto" and gpu_count() > 0) else "demo"
 
 
-def _parse(options: Sequence[str], sites: tuple[Any, ...], where: str = "") -> RunCommand:
-    kind = ALGORITHMS.get(option(options, "algorithm", "fl-mrcm"), FlMrcm)
-    default = RunConfig.preset(preset_of(options), algorithm=kind(), institutions=sites)
-    return cli(RunCommand, options, "run", default=RunCommand(run=default), where=where)
+def _parse(
+    kind: type[C],
+    options: Sequence[str],
+    sites: tuple[Any, ...],
+    command: str,
+    defaults: Mapping[str, Any] | None = None,
+    where: str = "",
+) -> C:
+    algorithm = ALGORITHMS.get(option(options, "algorithm", "fl-mrcm"), FlMrcm)
+    preset = preset_of(options, kind.preset)
+    default = RunConfig.preset(preset, algorithm=algorithm(), institutions=sites, **(defaults or {}))
+    return cli(kind, options, command, default=kind(run=default), where=where)
 
 
 def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T | None = None, where: str = "") -> T:
@@ -163,12 +184,13 @@ def file_options(path: Path) -> tuple[list[str], tuple[Any, ...]]:
     try:
         sites = parse_sites(tables.pop("site", []), path.parent)
         tables.pop("environment", None)
-        return _as_options(tables), sites
+        return as_options(tables), sites
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _as_options(settings: Mapping[str, Any]) -> list[str]:
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings by name as a command line has them. Raises ValueError for one that is no single value."""
     options: list[str] = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
@@ -179,6 +201,8 @@ def _as_options(settings: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, (str, int, float)):
             dashed = str(value).startswith("-")
             options += [f"--{flag}={value}"] if dashed else [f"--{flag}", str(value)]
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            options += [f"--{flag}", *value] if value else []
         else:
             raise ValueError(f"{name} is {value!r}; settings are single values, institutions are [[site]] tables")
     return options

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Self
 
 import numpy as np
@@ -29,9 +30,17 @@ class Site:
     """Implements `engine.types.SiteLike` for a source of k-space."""
 
     def __init__(
-        self, config: SiteConfig, source: Source, seed: int, device: str = "cpu", memory: float | None = None
+        self,
+        config: SiteConfig,
+        source: Source,
+        seed: int,
+        device: str = "cpu",
+        memory: float | None = None,
+        lazy: bool = False,
     ) -> None:
         """Reads every patient once. memory: bytes of k-space to keep of a `SliceSource`; None: all.
+
+        lazy: read the patients of a split, and find fault with them, when it is first asked for.
 
         Raises ValueError if the source holds fewer patients than the splits need, or slices of different sizes,
         or if the undersampling is impossible for their columns.
@@ -46,25 +55,35 @@ class Site:
                 f"site {config.name!r} has {len(patients)} patients, its splits need {sum(counts.values())}; "
                 "lower train_patients, val_patients or test_patients"
             )
-        self._shards: dict[Split, Shard] = {}
-        first = 0
-        for split, count in counts.items():
-            if count:
-                shard = load(source, patients[first : first + count], config.name, split, device, memory)
-                self._shards[split] = shard
-                memory = None if memory is None else memory - shard.bytes
-            first += count
-        self.notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
-        if len({shard.size for shard in self._shards.values()}) > 1:
-            raise ValueError(f"site {config.name!r} has slices of different sizes; prepare them to one size")
-        self._columns = self.size[-1]
+        ends = zip(counts.items(), accumulate(counts.values()), strict=True)
+        self._patients = {split: patients[end - count : end] for (split, count), end in ends if count}
         self._protocols = {patient: shifted(config, index) for index, patient in enumerate(patients)}
-        for each in (shifted(config), *self._protocols.values()):
+        self._source = source
+        self._memory = memory
+        self._shards: dict[Split, Shard] = {}
+        self._fixed_masks: dict[Split, Tensor] = {}
+        if not lazy:
+            for split in self._patients:
+                self._shard(split)
+        self.notes = tuple(source.notes) if isinstance(source, SliceSource) else ()
+
+    def _shard(self, split: Split) -> Shard:
+        """The patients of a split, read when it is first asked for. Raises ValueError as the constructor."""
+        if split in self._shards:
+            return self._shards[split]
+        config = self.config
+        shard = load(self._source, self._patients[split], config.name, split, self.device, self._memory)
+        self._memory = None if self._memory is None else self._memory - shard.bytes
+        if any(shard.size != other.size for other in self._shards.values()):
+            raise ValueError(f"site {config.name!r} has slices of different sizes; prepare them to one size")
+        for each in (shifted(config), *(self._protocols[patient] for patient in shard.patients)):
             try:
-                num_low_frequencies(each.mask, self._columns, each.acceleration, each.center_fraction)
+                num_low_frequencies(each.mask, shard.size[-1], each.acceleration, each.center_fraction)
             except ValueError as error:
                 raise ValueError(f"site {config.name!r}: {error}") from error
-        self._fixed_masks = {split: self._masks_by_patient(shard) for split, shard in self._shards.items()}
+        self._fixed_masks[split] = self._masks_by_patient(shard)
+        self._shards[split] = shard
+        return shard
 
     @property
     def name(self) -> str:
@@ -74,12 +93,17 @@ class Site:
     @property
     def size(self) -> tuple[int, ...]:
         """Coils, rows and columns of its slices."""
-        return next(iter(self._shards.values())).size
+        return self._shard(next(iter(self._patients))).size
+
+    @property
+    def bytes(self) -> int:
+        """Of its k-space in memory."""
+        return sum(shard.bytes for shard in self._shards.values())
 
     @property
     def streams(self) -> bool:
         """Whether some of its k-space is read as it is needed."""
-        return any(shard.kspace is None for shard in self._shards.values())
+        return any(self._shard(split).kspace is None for split in self._patients)
 
     def with_seed(self, seed: int) -> Self:
         """The same patients in another federation: other orders and masks in training."""
@@ -89,16 +113,16 @@ class Site:
 
     def slices(self, split: Split) -> int:
         """Number of slices in a split."""
-        return len(self._shards[split]) if split in self._shards else 0
+        return len(self._shard(split)) if split in self._patients else 0
 
     def train_batches(self, round: int, epoch: int, batch_size: int) -> Iterator[Batch]:
         """The training slices; order and masks are drawn from (seed, name, round, epoch)."""
         order, masks, volume = self.epoch(round, epoch)
-        return _batches(self.fetch, order, masks, volume, batch_size, self._shards["train"].kspace is None)
+        return _batches(self.fetch, order, masks, volume, batch_size, self._shard("train").kspace is None)
 
     def epoch(self, round: int, epoch: int) -> tuple[Order, Tensor, Tensor]:
         """The order of the training slices in an epoch, int64 [N], and in this order masks [N, W] and volumes [N]."""
-        shard = self._shards["train"]
+        shard = self._shard("train")
         order = rng(self.seed, "order", self.name, round, epoch).permutation(len(shard))
         seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(shard))
         volume = shard.volume[torch.from_numpy(order).to(self.device)]
@@ -111,7 +135,7 @@ class Site:
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """A split in file order; a patient's slices share one mask, seeded by the patient's name as in fastMRI."""
-        shard = self._shards[split]
+        shard = self._shard(split)
         order, masks = np.arange(len(shard)), self._fixed_masks[split]
         return _batches(
             lambda rows: self._fetch(split, rows), order, masks, shard.volume, batch_size, shard.kspace is None
@@ -119,21 +143,22 @@ class Site:
 
     def _fetch(self, split: Split, order: Order) -> Tensor:
         try:
-            return self._shards[split].fetch(order)
+            return self._shard(split).fetch(order)
         except (ValueError, OSError) as error:  # what could be read when the run began
             mend = "restore it, then run.py resume goes on"
             raise TrainingStopped(f"site {self.name!r}: {error} (it could be read before; {mend})") from error
 
     def _masks(self, patients: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """One mask a slice, of its patient's pattern and its own seed: bool [len(seeds), W] on the device."""
+        columns = self.size[-1]
         drawn = [
-            column_mask(p.mask, self._columns, p.acceleration, p.center_fraction, seed)
+            column_mask(p.mask, columns, p.acceleration, p.center_fraction, seed)
             for p, seed in zip((self._protocols[patient] for patient in patients), seeds, strict=True)
         ]
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def _masks_by_patient(self, shard: Shard) -> Tensor:
-        drawn = [patient_mask(self._protocols[patient], self._columns, patient) for patient in shard.patients]
+        drawn = [patient_mask(self._protocols[patient], shard.size[-1], patient) for patient in shard.patients]
         return torch.from_numpy(np.stack(drawn)).to(self.device)[shard.volume]
 
 

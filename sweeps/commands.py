@@ -1,4 +1,4 @@
-"""What `run.py table` does once its options are parsed, and `resume` and `show` of its directory."""
+"""What `run.py table` does once its options are parsed; `shift`; `resume` and `show` of any directory."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes
 
 from engine.config import ModelConfig, TrainConfig
-from engine.types import TrainingStopped
 from sites import commands
 from sites.config import PAPER, Preset
 from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
-from sweeps.pool import train_federations
+from sweeps.curves import CurvesConfig
+from sweeps.curves_commands import curves, is_sweep, resume_curves, show_curves
+from sweeps.curves_directory import CURVES
+from sweeps.directory import STUDY
+from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
-from sweeps.table import Federation, Plan, TableConfig
-from sweeps.table_directory import finished, is_table, open_table, stored_table, stored_warnings, write_table
+from sweeps.table import Plan, TableConfig
+from sweeps.table_directory import TABLE, finished, open_table, stored_table, table_warnings, write_table
 from sweeps.table_view import table_view
-from sweeps.table_watch import watcher
 
 HELP = """\
 Train methods on targets and compare them: the tables of Guo et al., CVPR 2021.
@@ -36,6 +38,13 @@ the table shows what that command names.
 
 A seed of N sites takes N federations that train at one site; within, 1 fused and 1 a method (N for one that aligns
 with a target); leave-one-out, N fused and N a method. {count}"""
+
+BOTH = """\
+run.py shift: one dial of the target, from none (0) to the full shift (1); `run.py scenarios` lists the dials.
+
+  run.py shift                                a console: turn dials by hand, train, branch, compare
+  run.py shift --sweep contrast=0:1:0.25      curves over many federations (`run.py shift --sweep --help`)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,23 +66,55 @@ def table(argv: Sequence[str], _began: float) -> None:
     _complete(Plan(command.table), command.live)
 
 
+def shift(argv: Sequence[str], _began: float) -> None:
+    """Turn a dial at the target: by hand in the interactive console, or through strengths over many federations."""
+    if is_sweep(argv):
+        return curves(argv)
+    if {"--help", "-h"} & {*argv}:
+        print(BOTH)
+        return curves(argv)
+    raise ValueError(f"shift needs a dial and strengths: give --sweep {CurvesConfig.sweep}")
+
+
 def resume(argv: Sequence[str], began: float) -> None:
-    """Go on with a stored run or table."""
+    """Go on with a stored run, table, study or sweep of a shift."""
     command = cli(commands.ResumeCommand, argv, "resume")
-    if not is_table(command.directory):
+    kind = next((kind for kind in (TABLE, STUDY, CURVES) if kind.there(command.directory)), None)
+    if kind is None:
         return commands.resume(argv, began)
     if command.rounds is not None:
-        raise ValueError(f"{command.directory} is a table, whose rounds are settled; take another --out for others")
+        raise ValueError(
+            f"{command.directory} is a {kind.noun}, whose rounds are settled; take another --out for others"
+        )
+    if kind is CURVES:
+        return resume_curves(command.directory, command.live)
+    if kind is STUDY:
+        from sweeps import study_commands
+
+        return study_commands.resume(command.directory, command.live)
     return _complete(Plan(stored_table(command.directory)), command.live)
 
 
 def show(argv: Sequence[str], began: float) -> None:
-    """Draw a stored run or table."""
+    """Draw a stored run, table, study or sweep of a shift."""
     command = cli(commands.ShowCommand, argv, "show")
-    if not is_table(command.directory):
+    if CURVES.there(command.directory):
+        return show_curves(command.directory)
+    if STUDY.there(command.directory):
+        from sweeps import study_commands
+
+        return study_commands.show(command.directory)
+    if not TABLE.there(command.directory):
         return commands.show(argv, began)
     plan = Plan(stored_table(command.directory))
     return _show(plan, {federation.name: finished(federation) for federation in plan.federations})
+
+
+def sweep(argv: Sequence[str], began: float) -> None:
+    """Search settings; Optuna takes a second to import, which no other command must wait for."""
+    from sweeps import study_commands
+
+    study_commands.sweep(argv, began)
 
 
 def parse_table(argv: Sequence[str]) -> TableCommand:
@@ -114,36 +155,19 @@ def _default(options: Sequence[str], sites: tuple[Any, ...]) -> TableCommand:
 
 def _complete(plan: Plan, live: bool) -> None:
     """Train what is missing, write and show the table. Raises TrainingStopped if a federation did not end."""
-    failures: list[str] = []
+
+    def draw() -> RenderableType:
+        return table_view(summarize(_scores(stored), plan.layout), metrics=["psnr"], notes=False)
+
     with open_table(plan):
         stored = {federation.name: finished(federation) for federation in plan.federations}
-        missing = [federation for federation in plan.federations if stored[federation.name] is None]
         try:
-            if missing:
-                with watcher(plan, missing, _scores(stored), live) as watching:
-                    for progress in train_federations(missing, plan.config):
-                        if progress.kind == "done":
-                            stored[progress.federation.name] = _taken_in(progress.federation)
-                        if progress.kind == "failed":
-                            failures.append(f"{progress.federation.name} ({progress.reason})")
-                        watching.update(progress, _scores(stored))
-        except (KeyboardInterrupt, BrokenPipeError):  # the second: whoever read our output is gone
-            raise KeyboardInterrupt(f"; run.py resume {plan.out} goes on") from None
+            failures = fill(plan.federations, stored, finished, plan.config.pool, plan.out, draw, live)
         finally:
             if _scores(stored):
                 write_table(plan, _scores(stored))
     _show(plan, stored)
-    if failures:
-        told = "; ".join(failures)
-        raise TrainingStopped(f"{len(failures)} of {len(plan.federations)} federations stopped: {told}")
-
-
-def _taken_in(federation: Federation) -> list[PatientScore]:
-    """The scores of a federation that has just ended. Raises ValueError if its directory cannot be seen from here."""
-    scores = finished(federation)
-    if scores is None:
-        raise ValueError(f"{federation.config.out} is not to be seen here; a cluster's machines must share --out")
-    return scores
+    refuse_failures(failures, plan.federations)
 
 
 Stored = dict[str, list[PatientScore] | None]  # by federation, in the plan's order; None: not done
@@ -154,11 +178,9 @@ def _scores(stored: Stored) -> list[PatientScore]:
 
 
 def _show(plan: Plan, stored: Stored) -> None:
-    console, missing = Console(), list(stored.values()).count(None)
-    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=stored_warnings(plan)))
+    console, missing = Console(), missing_words(stored, plan.out)
+    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=table_warnings(plan)))
     if missing:
-        console.print(
-            Text(f"{missing} of {len(plan.federations)} federations are missing: run.py resume {plan.out} goes on")
-        )
+        console.print(Text(missing))
     console.print(Text(" (table.md, table.tex, table.csv, patients.csv, figures/train_test.png)", "bright_black"))
     console.print(Text(f"table: {plan.out}"), soft_wrap=True)

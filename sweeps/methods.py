@@ -1,4 +1,4 @@
-"""Methods as a table's rows: `fed-prox`, `fl-mrcm:alignment_weight=0.1`, `scaffold:optimizer=sgd:lr=0.1`."""
+"""Methods as they are written: `fed-prox`, `fl-mrcm:alignment_weight=0.1`, `scaffold:optimizer=sgd:lr=0.1`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAPERS = {BASELINE: "fl-mr", "FL-MRCM": "fl-mrcm"}  # the rows that every table 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One row: how sites learn together. slug: its name in a directory's."""
+    """One row, or line: how sites learn together. slug: its name in a directory's."""
 
     label: str
     slug: str
@@ -42,17 +42,21 @@ class _Settings:
 
 
 def methods(further: str, train: TrainConfig, model: ModelConfig) -> tuple[Method, ...]:
-    """FL-MR, FL-MRCM and further ones, `NAME[:setting=value …]` separated by commas.
+    """FL-MR, FL-MRCM and further ones: what a table has. Raises ValueError as `chosen_methods` does."""
+    for spec in names(further):
+        if spec in PAPERS.values():
+            raise ValueError(f"methods: {spec!r} is in the table already; take it out, or give it a setting")
+    return chosen_methods(",".join([*PAPERS.values(), *names(further)]), train, model)
+
+
+def chosen_methods(specs: str, train: TrainConfig, model: ModelConfig) -> tuple[Method, ...]:
+    """`NAME[:setting=value …]`, separated by commas.
 
     train, model: what a method does not set otherwise. Raises ValueError, in one line, for what is unknown, means
     nothing, or stands there twice.
     """
-    rows = [_method(label, spec, train, model) for label, spec in PAPERS.items()]
-    rows += [_method(spec, spec, train, model) for spec in names(further)]
-    for spec in names(further):
-        if spec in PAPERS.values():
-            raise ValueError(f"methods: {spec!r} is in the table already; take it out, or give it a setting")
-    return tuple(rows)
+    labels = {spec: label for label, spec in PAPERS.items()}
+    return tuple(_method(labels.get(spec, spec), spec, train, model) for spec in names(specs))
 
 
 def _method(label: str, spec: str, train: TrainConfig, model: ModelConfig) -> Method:
@@ -69,6 +73,6 @@ def _method(label: str, spec: str, train: TrainConfig, model: ModelConfig) -> Me
         chosen.algorithm.check(chosen.model, chosen.train)
     except ValueError as error:
         mended = ":".join([spec, *(f"{key}={value}" for key, value in re.findall(r"--([\w-]+) ([\w.]+)", str(error)))])
-        raise ValueError(f"methods: {spec!r}: {error}, for this row alone {mended}") from error
+        raise ValueError(f"methods: {spec!r}: {error}, for this method alone {mended}") from error
     slug = re.sub(r"[^\w.=+-]+", "+", spec)
     return Method(label=label, slug=slug, algorithm=chosen.algorithm, train=chosen.train, model=chosen.model)

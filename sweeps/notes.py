@@ -55,29 +55,43 @@ def footnotes(summary: Summary, warnings: Sequence[str] = ()) -> list[str]:
         notes[-1] += " mean: of the site means, weighted alike; its interval is for these very sites."
     tested = max(table.comparisons for table in tables)
     if tested:
-        notes.append(
-            f"▲ better, ▼ worse than {BASELINE}: p < 0.05 by Wilcoxon's signed-rank test, two-sided, paired by unit "
-            f"(in the mean: all sites' units), with Holm's correction over the {tested} comparisons of a study and "
-            f"metric."
-        )
+        family = f"the {tested} comparisons of a study and metric"
+        notes.append(meaning_of_marks(BASELINE, "unit (in the mean: all sites' units)", family))
         notes.append(
             f"Bold: the best of a column, if significantly better than {BASELINE}; {BASELINE}, if all others are "
             f"significantly worse."
         )
         units = max(table.seeds * table.patients[1] for table in tables)
-        if 2 ** (1 - units) * tested > ALPHA:  # the smallest p that so many signs can give
+        if too_few(units, tested):
             notes.append(
                 f"With {units} units a site no difference at a single site can be significant here; take more --seeds."
             )
     uneven = dict.fromkeys(column_title(column) for table in tables for column in table.uneven)
     if uneven:
         notes.append(f"Nothing is bold in {', '.join(uneven)} as long as rows there lack units that others have.")
-    seeds = max(table.seeds for table in tables)
-    notes.append(
+    notes.append(what_seeds_say(max(table.seeds for table in tables)))
+    return [*notes, *(f"Warning: {text}." for text in warnings)]
+
+
+def meaning_of_marks(baseline: str, unit: str, family: str) -> str:
+    """Of ▲ and ▼. unit: what pairs; family: what Holm's correction is over."""
+    return (
+        f"▲ better, ▼ worse than {baseline}: p < 0.05 by Wilcoxon's signed-rank test, two-sided, paired by {unit}, "
+        f"with Holm's correction over {family}."
+    )
+
+
+def too_few(units: int, tested: int) -> bool:
+    """Whether no p of so many pairs, with Holm's correction over so many tests, can be significant."""
+    return 2.0 ** (1 - units) * tested > ALPHA  # the smallest p that so many signs can give
+
+
+def what_seeds_say(seeds: int) -> str:
+    """What intervals over patients do not tell."""
+    return (
         "Patients of one seed share a network. For networks of other seeds the sample is "
         f"{'one seed' if seeds == 1 else f'the {seeds} seeds'}, and these intervals are too narrow."
     )
-    return [*notes, *(f"Warning: {text}." for text in warnings)]
 
 
 def _units(tables: Sequence[StudyTable]) -> str:

@@ -83,24 +83,33 @@ def _study_table(study: Study, scores: Sequence[PatientScore], layout: Layout) -
 
 
 def _cells(values: Values, columns: Sequence[str], metric: Metric, uneven: Sequence[str]) -> Cells:
-    """Row -> column -> entry, of one study and metric."""
-    sites = {column: [each for each in columns if each != MEAN and column in (each, MEAN)] for column in columns}
-    cells = {row: _entries(units, sites) for row, units in values.items()}
-    baseline = cells.get(BASELINE, {})
-    tests: dict[tuple[str, str], tuple[float, float]] = {}
-    for row, entries in cells.items():
-        for column in entries.keys() & baseline.keys():
-            pairs = _differences(values[row], values[BASELINE], sites[column])
-            if row not in (BASELINE, ZERO_FILLED) and pairs and not any(map(math.isnan, pairs)):
-                tests[row, column] = signed_rank_test(pairs)
-    for (row, column), p in holm({key: p for key, (p, _) in tests.items()}).items():
-        entry, lean = cells[row][column], tests[row, column][1]
-        verdict = _verdict(p, lean, entry.mean - baseline[column].mean, metric)
-        cells[row][column] = replace(entry, p_adjusted=p, verdict=verdict)
+    """Row -> column -> entry, of one study and metric, with what is bold."""
+    cells = compare(values, columns, metric)
     for column in set(columns) - set(uneven):
         winner = bold({row: entries[column] for row, entries in cells.items() if column in entries}, metric)
         if winner is not None:
             cells[winner][column] = replace(cells[winner][column], bold=True)
+    return cells
+
+
+def compare(values: Values, columns: Sequence[str], metric: Metric, baseline: str = BASELINE) -> Cells:
+    """Row -> column -> entry, where there is a unit; every row but ZERO_FILLED is tested against the baseline.
+
+    columns: those of the units, and MEAN of them all if wanted. Holm's correction is over all tests made here.
+    """
+    sites = {column: [each for each in columns if each != MEAN and column in (each, MEAN)] for column in columns}
+    cells = {row: _entries(units, sites) for row, units in values.items()}
+    reference = cells.get(baseline, {})
+    tests: dict[tuple[str, str], tuple[float, float]] = {}
+    for row, entries in cells.items():
+        for column in entries.keys() & reference.keys():
+            pairs = _differences(values[row], values[baseline], sites[column])
+            if row not in (baseline, ZERO_FILLED) and pairs and not any(map(math.isnan, pairs)):
+                tests[row, column] = signed_rank_test(pairs)
+    for (row, column), p in holm({key: p for key, (p, _) in tests.items()}).items():
+        entry, lean = cells[row][column], tests[row, column][1]
+        verdict = _verdict(p, lean, entry.mean - reference[column].mean, metric)
+        cells[row][column] = replace(entry, p_adjusted=p, verdict=verdict)
     return cells
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -18,7 +16,9 @@ from engine.placement import Placement
 from engine.validation import require
 from sites.config import Division, RunConfig, SiteConfig, names
 from sites.federation import resolve
+from sweeps.directory import fingerprint
 from sweeps.methods import Method, methods
+from sweeps.pool import Job, PoolConfig
 from sweeps.scores import STUDIES, ZERO_FILLED, Layout, PatientScore, Study
 
 Auto = Literal["auto"]
@@ -88,6 +88,13 @@ class TableConfig:
             ],
         )
 
+    @property
+    def pool(self) -> PoolConfig:
+        """Where its federations run."""
+        return PoolConfig(
+            parallel=self.parallel, device=self.device, threads=self.threads, ray_address=self.ray_address
+        )
+
 
 GROWING = {"methods", "studies", "targets", "seeds", "parallel", "out", "ray_address", "checkpoint_every", "memory_gb"}
 """Settings that add federations or say where they run: a directory goes on under others."""
@@ -104,18 +111,10 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Federation:
+class Federation(Job):
     """One federation. name: of its directory below `runs/`; config: resolved, with that directory as `out`."""
 
-    name: str
-    config: RunConfig
     readings: tuple[Reading, ...]
-
-    @property
-    def work(self) -> float:
-        """Training slices in all rounds."""
-        sites = [site for site in self.config.institutions if site.name in self.config.training]
-        return self.config.rounds * float(sum(site.train_patients * site.slices for site in sites))
 
 
 Entries = list[tuple[Study, str, tuple[str, ...]]]  # study, row, tested sites
@@ -218,8 +217,7 @@ class Plan:
 
     def _default_directory(self) -> Path:
         identity = {key: value for key, value in asdict(self.config).items() if key not in GROWING}
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        return Path("runs") / f"table-{Path(self.config.scenario).stem}-{digest}"
+        return Path("runs") / f"table-{Path(self.config.scenario).stem}-{fingerprint(identity)}"
 
 
 def _base(config: TableConfig) -> RunConfig:

@@ -2,69 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from engine.checkpoint import write_atomically
-from sites.config import difference, first_difference, flat_fields
-from sites.run_directory import locked, settings_toml, stored_config
-from sites.run_reader import read_json
+from sites.config import flat_fields
+from sweeps.directory import Kind, Settings, finished_summary, open_directory, stored_warnings
 from sweeps.heatmap import write_heat_map
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.table import GROWING, Federation, Plan, TableConfig, read_scores
 from sweeps.table_files import write_files
 
-SETTINGS = "table.toml"
+TABLE = Kind("table", "table.toml")
 
 
-def is_table(path: Path) -> bool:
-    """Whether a directory holds a table."""
-    return (path / SETTINGS).exists()
-
-
-@contextlib.contextmanager
-def open_table(plan: Plan) -> Iterator[None]:
+def open_table(plan: Plan) -> AbstractContextManager[None]:
     """Hold the table's directory, new or of the same table, as its one writer; its settings are written.
 
     Raises ValueError if it is in use, or holds something else or another table.
     """
-    with locked(plan.out):
-        try:
-            _refuse_another(plan)
-        except ValueError:
-            if not is_table(plan.out):
-                (plan.out / ".lock").unlink()  # it is somebody else's
-            raise
-        device = plan.federations[0].config.placement.device
-        text = settings_toml(flat_fields(plan.config), plan.config.institutions, device)
-        write_atomically(plan.out / SETTINGS, text.encode())
-        yield
+    device = plan.federations[0].config.placement.device
+    return open_directory(
+        plan.out, TABLE, _settings(plan.config), lambda: _settings(stored_table(plan.out)), GROWING, device
+    )
 
 
-def _refuse_another(plan: Plan) -> None:
-    ours = (".lock", f".{SETTINGS}.tmp")  # the second if the first session was killed while it began
-    held = [entry.name for entry in plan.out.iterdir() if entry.name not in ours]
-    if held and not is_table(plan.out):
-        raise ValueError(f"{plan.out} holds something else ({held[0]}); choose another --out")
-    if held:
-        stored = stored_table(plan.out)
-        differs = first_difference(flat_fields(stored), flat_fields(plan.config), GROWING)
-        if stored.institutions != plan.config.institutions:
-            differs = differs or "the institutions"
-        if differs:
-            raise ValueError(f"{plan.out} holds another table: {differs}; choose another --out")
+def _settings(config: TableConfig) -> Settings:
+    return Settings(flat_fields(config), config.institutions)
 
 
 def stored_table(path: Path) -> TableConfig:
     """The settings of a table's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
     from sweeps.commands import read_table
 
-    if not is_table(path):
-        raise ValueError(f"{path} holds no table (there is no {SETTINGS}); name a table's directory")
-    return replace(read_table(path / SETTINGS), out=str(path))
+    if not TABLE.there(path):
+        raise ValueError(f"{path} holds no table (there is no {TABLE.file}); name a table's directory")
+    return replace(read_table(path / TABLE.file), out=str(path))
 
 
 def finished(federation: Federation) -> list[PatientScore] | None:
@@ -72,26 +47,16 @@ def finished(federation: Federation) -> list[PatientScore] | None:
 
     Raises ValueError if its directory is damaged or holds another run.
     """
-    path = Path(federation.config.out)
-    summary = read_json(path / "summary.json")
-    if not summary:
-        return None
-    stored, asked = stored_config(path), federation.config
-    if asked.ray_address:  # the device is that of the machine it ran on
-        asked = replace(asked, placement=replace(asked.placement, device=stored.placement.device))
-    differs = difference(stored, asked)
-    if differs:
-        raise ValueError(f"{path} holds another run: {differs}; choose another --out")
-    return list(read_scores(federation, summary))
+    summary = finished_summary(federation.config)
+    return None if summary is None else list(read_scores(federation, summary))
 
 
-def stored_warnings(plan: Plan) -> list[str]:
+def table_warnings(plan: Plan) -> list[str]:
     """What the finished federations say must be known of the sites' data, each once."""
-    summaries = (read_json(Path(one.config.out) / "summary.json") for one in plan.federations)
-    return list(dict.fromkeys(text for summary in summaries for text in summary.get("warnings", ())))
+    return stored_warnings(federation.config for federation in plan.federations)
 
 
 def write_table(plan: Plan, scores: Sequence[PatientScore]) -> None:
     """table.csv, table.md, table.tex, patients.csv and the heat map, of what there is."""
-    write_files(plan.out, scores, summarize(scores, plan.layout), stored_warnings(plan))
+    write_files(plan.out, scores, summarize(scores, plan.layout), table_warnings(plan))
     write_heat_map(plan.out / "figures" / "train_test.png", scores)

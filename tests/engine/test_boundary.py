@@ -48,7 +48,10 @@ METHODS: dict[str, tuple[object, Call]] = {
 }
 EXCEPTIONS: dict[str, tuple[object, Call]] = {
     "raw": (Array, lambda site, broadcast: site.raw(broadcast)),
-    "preview": (Preview, lambda site, broadcast: site.preview(broadcast)),
+    "preview": (
+        Preview,
+        lambda site, broadcast: [site.preview(broadcast, split) for split in ("train", "val", "test")],
+    ),
 }
 OF_COHORT = {
     "train", "encode", "raw", "evaluate", "samples",

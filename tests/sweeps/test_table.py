@@ -12,7 +12,7 @@ from engine.algorithms import FlMr
 from engine.config import ModelConfig
 from engine.placement import Machine
 from sites.config import SiteConfig
-from sweeps.pool import share
+from sweeps.pool import PoolConfig, share
 from sweeps.scores import ZERO_FILLED, PatientScore
 from sweeps.table import GROWING, Federation, Plan, TableConfig, read_scores
 
@@ -130,16 +130,16 @@ def test_what_cannot_be_planned_is_refused(settings: dict[str, Any], words: str)
 
 
 def test_shares_of_the_machine() -> None:
-    config = TableConfig()
-    assert share(config, Machine(cpus=2), 40) == share(TableConfig(parallel=2), Machine(cpus=2), 40)
+    config = PoolConfig()
+    assert share(config, Machine(cpus=2), 40) == share(PoolConfig(parallel=2), Machine(cpus=2), 40)
     assert share(config, Machine(cpus=8), 3).at_once == 3
-    assert share(TableConfig(threads=4), Machine(cpus=8), 9) == share(TableConfig(threads=4, parallel=2), Machine(8), 9)
+    assert share(PoolConfig(threads=4), Machine(cpus=8), 9) == share(PoolConfig(threads=4, parallel=2), Machine(8), 9)
     on_gpus = share(config, Machine(cpus=16, gpus=2), 40)
     assert (on_gpus.at_once, on_gpus.gpus) == (2, 1.0)
-    assert share(TableConfig(parallel=4), Machine(cpus=16, gpus=2), 40).gpus == 0.5
-    assert share(TableConfig(device="cpu"), Machine(cpus=16, gpus=2), 40).gpus == 0
+    assert share(PoolConfig(parallel=4), Machine(cpus=16, gpus=2), 40).gpus == 0.5
+    assert share(PoolConfig(device="cpu"), Machine(cpus=16, gpus=2), 40).gpus == 0
     with pytest.raises(ValueError, match="parallel is 4 and there are cores for 2; take at most 2"):
-        share(TableConfig(parallel=4), Machine(cpus=2), 40)
+        share(PoolConfig(parallel=4), Machine(cpus=2), 40)
 
 
 def test_scores_know_where_their_network_trained() -> None:

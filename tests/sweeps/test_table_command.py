@@ -16,7 +16,7 @@ import run
 from sites.run_directory import stored_config
 from sweeps.commands import parse_table, read_table
 from sweeps.pool import Progress, train_federations
-from sweeps.table import Plan, TableConfig
+from sweeps.table import Federation, Plan, TableConfig
 from sweeps.table_directory import finished
 from sweeps.table_files import read_patients
 from tests.test_command_line import SMALL, command, wait_for
@@ -139,8 +139,8 @@ def test_ctrl_c_says_how_to_go_on(options: list[str], tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_its_federation_trained_again(options: list[str]) -> None:
     plan = Plan(parse_table([*options[1:], "--seeds", "1", "--rounds", "30"]).table)
-    killed, ended = False, list[Progress]()
-    for progress in train_federations(plan.federations, plan.config):
+    killed, ended = False, list[Progress[Federation]]()
+    for progress in train_federations(plan.federations, plan.config.pool):
         ended += [progress] if progress.kind != "round" else []
         if progress.kind == "round" and not killed:
             workers = [

@@ -1,4 +1,4 @@
-"""Watching a table fill: live on a terminal, or a plain line per federation."""
+"""Watching federations train side by side: live on a terminal, with what they have shown so far, or in plain lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,17 +16,11 @@ from engine.board import spinner
 from engine.columns import cut
 from engine.pictures import progress_bar
 from engine.standings import clock_time
-from sweeps.pool import Progress
-from sweeps.scores import PatientScore
-from sweeps.statistics import summarize
-from sweeps.table import Federation, Plan
-from sweeps.table_view import table_view
-
-BESIDE = 5  # lines of the live view besides the federations and the table
+from sweeps.pool import Job, Progress
 
 
-class TableWatcher(Protocol):
-    """Who is told how a table fills. Enter it before the start-up."""
+class PoolWatcher(Protocol):
+    """Who is told how federations get on. Enter it before the start-up."""
 
     def __enter__(self) -> Self: ...
 
@@ -34,23 +28,23 @@ class TableWatcher(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def update(self, progress: Progress, scores: Sequence[PatientScore]) -> None:
-        """Something happened to a federation. scores: all there are now."""
+    def update(self, progress: Progress[Any]) -> None:
+        """Something happened to a federation; what it left, if it is done, has been taken in."""
         ...
 
 
 class Work:
     """How much of the work is done, and how long the rest will take at this session's pace."""
 
-    def __init__(self, federations: Sequence[Federation], stored: int, now: Callable[[], float]) -> None:
+    def __init__(self, federations: Sequence[Job], stored: int, now: Callable[[], float]) -> None:
         """federations: those to train; stored: federations that an earlier session finished."""
         self.total, self.stored, self.done, self.failed = len(federations), stored, 0, 0
-        self.running: dict[str, Progress] = {}
+        self.running: dict[str, Progress[Any]] = {}
         self._work = sum(federation.work for federation in federations)
         self._ended = 0.0
         self._now, self._began, self._first = now, now(), 0.0
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: Progress[Any]) -> None:
         """A round, or an end."""
         self._first = self._first or self._now()
         if progress.kind == "round":
@@ -87,13 +81,14 @@ class Work:
         return ", ".join(words)
 
 
-class LiveTable:
-    """The table as far as it is filled, below the federations that train; the last frame goes."""
+class LivePool:
+    """What has been found so far, below the federations that train; the last frame goes."""
 
-    def __init__(self, plan: Plan, work: Work, scores: Sequence[PatientScore], console: Console | None = None) -> None:
-        self._plan, self._work, self._scores = plan, work, scores
+    def __init__(self, work: Work, draw: Callable[[], RenderableType], console: Console | None = None) -> None:
+        """draw: of all that is done, anew after each federation."""
+        self._work, self._draw = work, draw
         self.console = console or Console()
-        self._table = self._draw()
+        self._found = draw()
         self._live = Live(
             console=self.console, refresh_per_second=2, transient=True, get_renderable=self.renderable,
             vertical_overflow="crop",
@@ -108,13 +103,12 @@ class LiveTable:
     ) -> None:
         self._live.stop()
 
-    def update(self, progress: Progress, scores: Sequence[PatientScore]) -> None:
+    def update(self, progress: Progress[Any]) -> None:
         self._work.update(progress)
         if progress.kind == "failed":
             self.console.print(Text(f"{progress.federation.name} stopped: {progress.reason}", "red"))
         if progress.kind == "done":
-            self._scores = scores
-            self._table = self._draw()
+            self._found = self._draw()
 
     def renderable(self) -> RenderableType:
         """The view as it is now."""
@@ -127,13 +121,10 @@ class LiveTable:
             bar = progress_bar(progress.round, rounds, 12)
             words = f" round {progress.round}/{rounds}  {progress.federation.name}"
             lines.append(cut(Text.assemble(" ", bar, words), width))
-        return Group(*lines, Text(), self._table)
-
-    def _draw(self) -> RenderableType:
-        return table_view(summarize(self._scores, self._plan.layout), metrics=["psnr"], notes=False)
+        return Group(*lines, Text(), self._found)
 
 
-class PlainTable:
+class PlainPool:
     """One line per federation, for files, pipes and --no-live."""
 
     def __init__(self, work: Work, stream: TextIO | None = None) -> None:
@@ -147,14 +138,14 @@ class PlainTable:
     ) -> None:
         self._stream.flush()
 
-    def update(self, progress: Progress, scores: Sequence[PatientScore]) -> None:  # noqa: ARG002
+    def update(self, progress: Progress[Any]) -> None:
         self._work.update(progress)
         if progress.kind != "round":
             what = f"stopped: {progress.reason}" if progress.kind == "failed" else "done"
             print(f"{progress.federation.name} {what}; {self._work.words()}", file=self._stream, flush=True)
 
 
-def watcher(plan: Plan, federations: Sequence[Federation], scores: Sequence[PatientScore], live: bool) -> TableWatcher:
-    """Live where the output is a terminal and it is wanted. federations: those to train; scores: those stored."""
-    work = Work(federations, len(plan.federations) - len(federations), time.monotonic)
-    return LiveTable(plan, work, scores) if live and sys.stdout.isatty() else PlainTable(work)
+def watcher(federations: Sequence[Job], stored: int, draw: Callable[[], RenderableType], live: bool) -> PoolWatcher:
+    """Live where the output is a terminal and it is wanted. federations: those to train; stored: how many are done."""
+    work = Work(federations, stored, time.monotonic)
+    return LivePool(work, draw) if live and sys.stdout.isatty() else PlainPool(work)
