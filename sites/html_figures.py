@@ -43,6 +43,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", EDGE: "--faint", FAINT: "--faint", 
 VARIABLES |= {color: f"--s{number}" for number, color in enumerate(COLORS, start=1)}
 VARIABLES = {color.lower(): f"var({name})" for color, name in VARIABLES.items()}
 WIDTH, HEIGHT = 4.7, 2.7  # inches, of a chart that stands beside another
+BELOW, LABELS = 0.42, 0.42  # inches, for numbers and what they are of; for numbers left of the axes
 
 
 def css(color: str) -> str:
@@ -61,7 +62,7 @@ def chart(
     alt: str,
     width: float = WIDTH,
     height: float = HEIGHT,
-    labels: float | None = 0.42,
+    labels: float | None = None,
 ) -> Html:
     """What `draw` puts on the axes of a figure of its own. name: unique in the page; alt: what it shows, in words.
 
@@ -75,7 +76,7 @@ def chart(
         draw(figure.subplots())
     else:
         figure = Figure(figsize=(width, height))
-        box = (labels, 0.42, width - labels - 0.05, height - 0.42 - 0.16)
+        box = (labels, BELOW, width - labels - 0.05, height - BELOW - 0.16)
         draw(figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height)))
     text = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from sites.curves import FAINT, MEAN, SINGLE
-from sites.html_figures import chart, css, run_legend
+from sites.html_figures import LABELS, chart, css, run_legend
 from sites.html_page import Html, Key, Section, figure, grid, join, legend, paragraph, table, tag
 from sites.html_results import significant
 from sites.html_setting import site_name
@@ -84,7 +84,12 @@ def shift_section(run: Run) -> Section:
         return section(paragraph("Not measured (--shift-every 0, or no other site).", absent=True))
     figures = [
         figure(
-            chart(partial(draw_measure, run=run, measure=each), f"shift{index}", f"{label_of(each)} by round"),
+            chart(
+                partial(draw_measure, run=run, measure=each),
+                f"shift{index}",
+                f"{label_of(each)} by round",
+                labels=LABELS,
+            ),
             _titled(each),
         )
         for index, each in enumerate(shown)

@@ -104,7 +104,6 @@ def _gains(run: Run, sites: Sequence[Mapping[str, Any]], metric: Metric) -> Html
         f"gains-{metric}",
         f"{METRICS[metric][0]}: the gain of every test patient, with mean and interval of each site",
         height=0.6 + 0.26 * len(sites),
-        labels=None,
     )
     note = "a ring: a patient; dot and bar: the mean and its 95 % t-interval"
     return figure(drawing, f"Gain over the zero-filled image: {METRICS[metric][0]}", note)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.checkpoint import write_atomically
-from sites.curves import STYLE, draw_alignment, draw_curves, figure_of, is_aligned, plain
+from sites.alignment_figures import draw_alignment, is_aligned
+from sites.curves import STYLE, draw_curves, figure_of, plain
 from sites.html_report import report_html
 from sites.latent_figures import draw_projection, draw_shift, measures
 from sites.panels import Panels, error_factor, slice_psnr
