@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from functools import partial
 
 from engine.ledger import total
 from engine.records import speed_to_json
@@ -45,16 +46,15 @@ def crossed(run: Run) -> dict[str, int]:
 
 def ledger_section(run: Run) -> Section:
     """What left the sites, or reached them."""
+    section = partial(Section, "ledger", "What crossed the boundaries", link="Ledger")
     whole = crossed(run)
-    if not whole:
-        return Section(
-            "ledger", "What crossed the boundaries", paragraph("Nothing was counted.", absent=True), "Ledger"
-        )
     everything = sum(whole.values())
+    if not everything:
+        return section(paragraph("Nothing was counted.", absent=True))
     rows = [
         [
             kind,
-            KINDS.get(kind, "sent by the algorithm"),
+            tag("div", KINDS.get(kind, "sent by the algorithm"), cls="wide"),
             _typical(run, kind),
             byte_size(count),
             _part(count / everything),
@@ -68,12 +68,7 @@ def ledger_section(run: Run) -> Section:
         "but for previews and raw, where they are listed. What crosses once, at the start or the end, is in no round."
     )
     head = ["Kind", "What it is", "A round (median)", "In all", "Share"]
-    return Section(
-        "ledger",
-        "What crossed the boundaries",
-        join([paragraph(text, note=True), table(head, rows, name="bytes", foot=foot, words=2)]),
-        "Ledger",
-    )
+    return section(join([paragraph(text, note=True), table(head, rows, name="bytes", foot=foot, words=2)]))
 
 
 def _typical(run: Run, kind: str) -> str:
@@ -105,7 +100,7 @@ def timing_section(run: Run) -> Section:
     rows = [
         [
             phase,
-            PHASES.get(phase, ""),
+            tag("div", PHASES.get(phase, ""), cls="wide"),
             f"{statistics.median(values):.3f}",
             f"{sum(values):.2f}",
             _part(sum(values) / whole),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from sites.curves import FAINT, MEAN, SINGLE
-from sites.html_figures import chart, css, run_legend
+from sites.html_figures import LABELS, chart, css, run_legend
 from sites.html_page import Html, Key, Section, figure, grid, join, legend, paragraph, table, tag
 from sites.html_results import significant
 from sites.html_setting import site_name
@@ -19,13 +19,13 @@ POINTS = (4.7, 3.7)  # inches, of a chart of points
 
 def latents_section(run: Run, flat: Sequence[Projection]) -> Section:
     """The latents in the plane."""
-    name, title = "latents", "Latent space"
+    section = partial(Section, "latents", "Latent space", link="Latents")
     if not flat:
         text = "No latents are stored: the shift was not measured (--shift-every 0), or the run is of an older version."
-        return Section(name, title, paragraph(text, absent=True))
+        return section(paragraph(text, absent=True))
     figures = [
         figure(
-            chart(partial(draw_points, run=run, projection=each), f"latents{index}", _alt(each), *POINTS),
+            chart(partial(draw_points, run=run, projection=each), f"latents{index}", _alt(each), *_room(each)),
             f"{each.method}, {WORDS[each.when]}",
             _explained(each),
         )
@@ -38,12 +38,7 @@ def latents_section(run: Run, flat: Sequence[Projection]) -> Section:
         "t-SNE or UMAP mean little.",
         note=True,
     )
-    return Section(
-        name,
-        title,
-        join([what, _point_legend(run), grid(figures)]),
-        "Latents",
-    )
+    return section(join([what, _point_legend(run), grid(figures)]))
 
 
 def _point_legend(run: Run) -> Html:
@@ -59,6 +54,11 @@ def _point_legend(run: Run) -> Html:
         else [Key("other sites, by colour and shape; these come again", css(MEAN), "dot")]
     )
     return legend([*keys, *more])
+
+
+def _room(each: Projection) -> tuple[float, float, float]:
+    """Inches: width, height, left of the axes. Where there are no numbers, nothing."""
+    return *POINTS, 0.55 if each.explained else 0.05
 
 
 def _alt(each: Projection) -> str:
@@ -78,27 +78,35 @@ def _explained(each: Projection) -> str:
 
 def shift_section(run: Run) -> Section:
     """Every measure by round, and what it was at the first and at the last."""
-    name, title = "shift", "Latent shift to the target"
+    section = partial(Section, "shift", "Latent shift to the target", link="Shift")
     shown = measures(run)
     if not shown:
-        return Section(name, title, paragraph("Not measured (--shift-every 0, or no other site).", absent=True))
+        return section(paragraph("Not measured (--shift-every 0, or no other site).", absent=True))
     figures = [
         figure(
-            chart(partial(draw_measure, run=run, measure=each), f"shift{index}", f"{label_of(each)} by round"),
+            chart(
+                partial(draw_measure, run=run, measure=each),
+                f"shift{index}",
+                f"{label_of(each)} by round",
+                labels=LABELS,
+            ),
             _titled(each),
         )
         for index, each in enumerate(shown)
     ]
-    dots = " A full dot: p < 0.05; an empty one: not." * (len(run.names) <= SINGLE)
-    what = paragraph(
+    what = [
         "How far each site lies from the target, on validation patients. Grey: the middle 95 % of what is measured "
         "when patients are exchanged at random between the two, in the mean over the sites; p is the part of these "
-        f"exchanges that lie at least as far apart.{dots} Few patients have few exchanges and no small p: with two a "
-        "site 1/3 at best.",
-        note=True,
-    )
+        "exchanges that lie at least as far apart.",
+        "A full dot: p < 0.05; an empty one: not." if len(run.names) <= SINGLE else "",
+        "Few patients have few exchanges and no small p: with two a site 1/3 at best.",
+        "The Wasserstein distance is between input intensities: training cannot change it."
+        if "wasserstein" in shown
+        else "",
+    ]
+    words = paragraph(" ".join(filter(None, what)), note=True)
     keys = run_legend(run, Key("chance alone", css(FAINT), "band"), target=False)
-    return Section(name, title, join([what, keys, grid(figures), _first_and_last(run, shown)]), "Shift")
+    return section(join([words, keys, grid(figures), _first_and_last(run, shown)]))
 
 
 def _first_and_last(run: Run, shown: Sequence[str]) -> Html:

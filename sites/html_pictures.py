@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from sites.html_figures import png
 from sites.html_page import Html, Section, html, join, paragraph, picture, tag
@@ -16,10 +17,14 @@ PIXELS = 1_600_000  # of all pictures of a page; beyond, they are made smaller
 
 def pictures_section(run: Run) -> Section:
     """Every site that a picture left."""
-    name, title = "pictures", "Reconstructions"
+    section = partial(Section, "pictures", "Reconstructions", link="Pictures")
     if not run.pictured:
-        text = "No pictures left the sites (--no-previews)." if run.summary else "Pictures are taken at a run's end."
-        return Section(name, title, paragraph(text, absent=True))
+        text = (
+            "No pictures left the sites (--no-previews, or nobody has test patients)."
+            if run.summary
+            else "Pictures are taken at a run's end."
+        )
+        return section(paragraph(text, absent=True))
     panels = [Panels.of(run, site) for site in run.pictured]
     factor = error_factor(panels)
     shrink = math.ceil(math.sqrt(sum(5 * each.zero_filled.size for each in panels) / PIXELS))
@@ -31,7 +36,7 @@ def pictures_section(run: Run) -> Section:
         + f" Shown at 1/{shrink} of the resolution: a pixel is the mean of {shrink} × {shrink}." * (shrink > 1),
         note=True,
     )
-    return Section(name, title, join([what, *(_strip(run, each, factor, shrink) for each in panels)]), "Pictures")
+    return section(join([what, *(_strip(run, each, factor, shrink) for each in panels)]))
 
 
 def _strip(run: Run, panels: Panels, factor: int, shrink: int) -> Html:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from engine.standings import byte_size, clock_time, metric
-from sites.curves import CURVES, FAINT, GRADIENTS, draw_accuracy, draw_curve, draw_gradients, is_aligned
+from sites.alignment_figures import GRADIENTS, draw_accuracy, draw_gradients, is_aligned
+from sites.curves import CURVES, FAINT, draw_curve
 from sites.html_costs import crossed, ledger_section, timing_section
-from sites.html_figures import STYLE, chart, css, run_legend
+from sites.html_figures import LABELS, STYLE, chart, css, run_legend
 from sites.html_latents import latents_section, shift_section
 from sites.html_page import (
     Html,
@@ -26,8 +27,9 @@ from sites.html_page import (
     tiles,
 )
 from sites.html_pictures import pictures_section
+from sites.html_repeat import repeat_section
 from sites.html_results import Scored, mean_scored, results_section, scored, written
-from sites.html_setting import repeat_section, setting_section
+from sites.html_setting import setting_section
 from sites.projections import Projection
 from sites.run_reader import Run
 from sites.run_summary import note
@@ -123,24 +125,24 @@ def _gain_tile(title: str, of: Scored) -> tuple[str, str, str]:
 
 
 def _curves_section(run: Run) -> Section:
-    name, title = "curves", "Learning curves"
+    section = partial(Section, "curves", "Learning curves", link="Curves")
     if not run.rounds:
-        return Section(name, title, paragraph("No round is stored.", absent=True))
+        return section(paragraph("No round is stored.", absent=True))
     figures = [
         figure(
-            chart(partial(draw_curve, run=run, curve=curve), f"curve{index}", f"{curve.title} by round"),
+            chart(partial(draw_curve, run=run, curve=curve), f"curve{index}", f"{curve.title} by round", labels=LABELS),
             curve.title,
             curve.unit,
         )
         for index, curve in enumerate(CURVES)
     ]
     dashed = [Key("zero-filled image", css(FAINT), "dash")] * bool(run.summary)
-    return Section(name, title, join([run_legend(run, *dashed), grid(figures)]), "Curves")
+    return section(join([run_legend(run, *dashed), grid(figures)]))
 
 
 def _alignment_section(run: Run) -> Section:
-    accuracies = chart(lambda axis: draw_accuracy(axis, run), "accuracy", "Identifier accuracy by round")
-    gradients = chart(lambda axis: draw_gradients(axis, run), "gradients", "Gradient norms by round")
+    accuracies = chart(lambda axis: draw_accuracy(axis, run), "accuracy", "Identifier accuracy by round", labels=LABELS)
+    gradients = chart(lambda axis: draw_gradients(axis, run), "gradients", "Gradient norms by round", labels=LABELS)
     shapes = {"-": "line", "--": "dash"}
     lines = legend(Key(label, css(color), shapes[style]) for label, color, style in GRADIENTS)
     what = paragraph(

@@ -1,21 +1,18 @@
-"""A report's first part and its last: what was run, on whom, and how to run it again."""
+"""A report's first part: what was run, and on whom."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from engine.algorithms import ALGORITHMS
-from sites.config import ATLAS, ELSEWHERE, RunConfig, SiteConfig, flat
+from sites.config import ATLAS, SiteConfig
 from sites.html_page import Html, Section, badge, code, details, facts, html, join, paragraph, table, tag
 from sites.run_directory import PACKAGES
 from sites.run_reader import Run
-from sites.scenario import load_scenario, scenarios, take
 from sites.scenario_words import protocol
-from sites.shifts import parse_shift, shift_sites
 from sites.site_words import against, dialled
 
 ROLES = {
@@ -158,84 +155,3 @@ def _shift(site: SiteConfig, target: SiteConfig) -> Html:
         differs = "; ".join(against(site, target)) or "no difference in its settings"
         parts.append(tag("div", f"against the target: {differs}", cls="note" if parts else ""))
     return tag("div", *parts, cls="wide")
-
-
-# ---- again ----------------------------------------------------------------------------------------------
-
-
-def repeat_section(run: Run) -> Section:
-    """The command lines."""
-    known = run.stored.settings.get("algorithm") in ALGORITHMS
-    foreign = [site.name for site in run.stored.institutions if not site.of_files and site.source != ATLAS]
-    if not run.stored.text:
-        return _repeat(paragraph("There is no config.toml to repeat the run from.", absent=True))
-    if not known or foreign:
-        what = f"k-space of {', '.join(foreign)}" if known else f"algorithm {run.stored.settings.get('algorithm')!r}"
-        text = f"The {what} was given in Python: repeat the run with federate() and the same, as configured above."
-        return _repeat(paragraph(text, absent=True))
-    commit = run.stored.environment.get("commit", "").rstrip("+")
-    lines = [f"git checkout {commit}"] * bool(commit)
-    lines.append(f"python run.py --config {shlex.quote(str(run.path / 'config.toml'))}")
-    parts = [
-        paragraph("From the run directory, or from the configuration above saved as a file:"),
-        code("\n".join(lines)),
-    ]
-    short = command_line(run)
-    if short:
-        parts += [paragraph("The same, written out:"), code(short)]
-    sha256 = run.summary.get("weights_sha256")
-    if sha256:
-        device = run.stored.environment.get("device") or "device"
-        parts.append(
-            paragraph(
-                f"On the same kind of device ({device}) the final weights are the same bit for bit: sha256 ",
-                tag("code", str(sha256)),
-            )
-        )
-    return _repeat(*parts)
-
-
-def _repeat(*parts: Html) -> Section:
-    return Section("repeat", "How to repeat it", join(parts), "Repeat")
-
-
-def command_line(run: Run) -> str:
-    """The settings that are not the demo's; empty if a scenario's name and options do not say it all."""
-    stored = run.stored.settings
-    scenario, algorithm = stored.get("scenario", ""), stored.get("algorithm")
-    named = ("scenario", "sites", "target", "algorithm", "rounds", "seed")
-    if scenario not in scenarios() or algorithm not in ALGORITHMS or not {*named} <= stored.keys():
-        return ""
-    if not isinstance(stored["sites"], int):
-        return ""
-    own, sites = take(load_scenario(scenario), stored["sites"], stored["seed"]).sites, run.stored.institutions
-    shift = _shift_option(own, sites)
-    if shift_sites(own, shift, stored["target"]) != sites:
-        return ""
-    default = flat(RunConfig(algorithm=ALGORITHMS[algorithm]()))
-    others = [
-        name for name in default
-        if name not in (*named, *ELSEWHERE, "device") and stored.get(name, default[name]) != default[name]
-    ]  # fmt: skip
-    options = [_option(name, stored[name]) for name in (*named, *others)]
-    options += [_option("shift", shift)] * bool(shift)
-    return "python run.py --preset demo " + " ".join(options)
-
-
-def _shift_option(own: Sequence[SiteConfig], sites: Sequence[SiteConfig]) -> str:
-    """What `--shift` says to take a scenario's own sites to these, as far as dials can."""
-    turned = {site.name: parse_shift(site.shift) for site in own}
-    return ",".join(
-        f"{site.name}:{dial}={strengths.get(dial, 0)}"
-        for site in sites
-        if (strengths := parse_shift(site.shift)) != turned.get(site.name)
-        for dial in {**turned.get(site.name, {}), **strengths}
-        if strengths.get(dial, 0) != turned.get(site.name, {}).get(dial, 0)
-    )
-
-
-def _option(name: str, value: object) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {shlex.quote(str(value))}"

@@ -98,16 +98,18 @@ def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(t
         "name", "role", "train_slices", "test", "zero_filled", "zero_filled_validation", "test_patients", "speed",
     }  # fmt: skip
     assert result["ledger"] == other["ledger"]
-    assert set(result["ledger"]) == {"weights", "latents", "scores", "state", "previews"}
+    assert set(result["ledger"]) == {"weights", "latents", "intensities", "scores", "state", "previews"}
     left = {path.name for path in actors.iterdir()}
     assert left == {
         ".lock", "config.toml", "rounds.jsonl", "summary.json", "checkpoint", "figures",
-        "weights.safetensors", "previews.safetensors",
+        "weights.safetensors", "previews.safetensors", "latents.safetensors", "report.html",
     }  # fmt: skip
     assert {"curves.png", "reconstructions.png", "alignment.png"} <= {p.name for p in (actors / "figures").iterdir()}
 
     shown = call("show", actors)
     assert shown.returncode == 0, shown.stderr
+    assert (actors / "report.html").exists()
+    assert f"report: {actors / 'report.html'}" in shown.stdout
     assert all(name in shown.stdout for name in ("anna", "berta", "clara", result["weights_sha256"][:12]))
 
     repeated = tmp_path / "repeated"

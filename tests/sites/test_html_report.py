@@ -22,12 +22,13 @@ from safetensors.numpy import load_file, save_file
 import sites.report
 from engine.records import encoded, report_to_json
 from engine.types import RoundReport, Scores, Shift, SiteRound, Speed
+from sites import commands
 from sites.config import RunConfig, difference
 from sites.curves import COLORS
 from sites.federation import resolve
+from sites.html_repeat import command_line
 from sites.html_report import report_html
 from sites.html_results import Estimate, estimated, scored
-from sites.html_setting import command_line
 from sites.latent_figures import draw_shift, measures
 from sites.projections import projections
 from sites.report import draw_figures, report_of
@@ -503,6 +504,21 @@ def test_a_report_is_written_if_it_is_missing_or_old(tmp_path: Path, monkeypatch
     os.utime(run / "rounds.jsonl", ns=(later, later))
     report_of(run)
     assert drawn == [run, run]
+
+
+def test_show_of_a_directory_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_path: Path, _content: bytes) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    run = full_run(tmp_path)
+    (run / "summary.json").unlink()
+    monkeypatch.setattr(sites.report, "write_atomically", refuse)
+    commands.show([str(run)], 0.0)
+    shown = capsys.readouterr().out
+    assert "no report: it cannot be written (Permission denied)" in shown
+    assert f"run directory: {run}" in shown.replace("\n", "")
 
 
 def test_an_estimate_in_words() -> None:
