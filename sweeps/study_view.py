@@ -60,7 +60,7 @@ def _history(found: Findings, width: int) -> Lines:
 def _front(found: Findings, width: int) -> Lines:
     """Of two objectives; of more the table of winners is all."""
     if len(found.objectives) == 2 and found.winners:
-        yield from front_lines(found, min(width, CHART[0]), 2 * CHART[1])
+        yield from front_lines(found.plan, found.rows, found.won, min(width, CHART[0]), 2 * CHART[1])
 
 
 def _importances(found: Findings, width: int) -> Lines:
