@@ -13,9 +13,10 @@ usage: run.py [COMMAND] [OPTIONS]
 Simulate federated learning of MR-image reconstruction across institutions.
 
   run          train one federation, live (the default: `run.py --sites 4`)
-  resume       go on with a run, table or study that was interrupted; `--rounds N` extends a run
-  show         what the directory of a run, table or study holds, drawn again
+  resume       go on with a run, table, study or shift sweep that was interrupted; `--rounds N` extends a run
+  show         what the directory of a run, table, study or shift sweep holds, drawn again
   reconstruct  apply a run's network to k-space, of a file or a simulated patient
+  shift        turn a dial at the target: `--sweep` draws what it costs, over many federations
   table        compare methods on every target, with paired statistics
   sweep        search settings with Optuna, over many federations
   scenarios    list and explain the named scenarios
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         "show": sweeps.show,
         "reconstruct": commands.reconstruct,
         "table": sweeps.table,
+        "shift": sweeps.shift,
         "sweep": sweeps.sweep,
         "scenarios": commands.scenarios,
         "data": data_commands.data,

@@ -21,6 +21,7 @@ from engine.summary import WIDEST, labelled, slice_pictures
 from engine.types import Preview, TrainingStopped, WorkerLost
 from sites.config import RunConfig
 from sites.federation import federate, resolve
+from sites.report import report_of
 from sites.run_directory import PICTURES, read_rounds, stored_config
 from sites.run_reader import read_json, read_previews
 from sites.settings import cli, parse_run
@@ -72,7 +73,7 @@ def resume(argv: Sequence[str], began: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowCommand:
-    """Draw again what a run directory holds: results, and one slice of the target."""
+    """Draw again what a run directory holds: results, one slice of the target, and where its report is."""
 
     directory: Annotated[Path, tyro.conf.Positional]
     """Run directory."""
@@ -181,7 +182,7 @@ def _train(config: RunConfig, live: bool, began: float, extend: bool = False) ->
 
 
 def _show(directory: Path) -> None:
-    """The final table and the target's picture, or the rounds of an unfinished run."""
+    """The final table and the target's picture, or the rounds of an unfinished run; and where its report is."""
     stored_config(directory)
     console = Console()
     summary = read_json(directory / "summary.json")
@@ -192,6 +193,10 @@ def _show(directory: Path) -> None:
             scores = ", ".join(f"{name} {site.scores.psnr:.2f} dB" for name, site in report.sites.items())
             console.print(Text(f"round {report.round}: {scores}"))
         console.print(Text(f"unfinished: run.py resume {directory} goes on"))
+    try:
+        console.print(Text(f"report: {report_of(directory)}"), soft_wrap=True)
+    except OSError as error:  # somebody else's directory
+        console.print(Text(f"no report: it cannot be written ({error.strerror})"))
     console.print(Text(f"run directory: {directory}"))
 
 

@@ -188,7 +188,7 @@ def flat_fields(config: Any) -> dict[str, Any]:
     for item in fields(config):
         value = getattr(config, item.name)
         if is_dataclass(value):
-            settings |= asdict(value)  # type: ignore[arg-type]
+            settings |= flat_fields(value)
         elif item.name != "institutions":
             settings[item.name] = value
     return settings

@@ -51,7 +51,7 @@ def figure_of(width: float, height: float, title: str, warnings: Sequence[str] =
     lines = [line for text in warnings for line in textwrap.wrap(plain(text), int(14 * width))]
     room = "\n" * math.ceil(0.6 * len(lines))  # of the title's larger lines
     figure.suptitle(plain(title) + room, x=0.01, ha="left", fontweight="bold")
-    figure.text(0.01, 0.98 - 0.22 / height, "\n".join(lines), va="top", fontsize=6.5, color="#a05000")
+    figure.text(0.01, 1 - 0.3 / height, "\n".join(lines), va="top", fontsize=6.5, color="#a05000")
     return figure
 
 
@@ -133,7 +133,8 @@ def plot_line(axis: Axes, run: Run, values: Series, label: str, color: str, **st
 
 def _dash_zero_filled(axis: Axes, run: Run, key: str) -> None:
     """The zero-filled image's score on the validation patients."""
-    sites = {site["name"]: site["zero_filled_validation"][key] for site in run.summary.get("sites", ())}
+    levels = {site["name"]: site.get("zero_filled_validation") for site in run.summary.get("sites", ())}
+    sites = {name: scores[key] for name, scores in levels.items() if scores}
     if len(sites) > SINGLE:
         sites = {name: value for name, value in sites.items() if name == run.target} | {
             "": float(np.nanmean([value for name, value in sites.items() if name != run.target]))
@@ -192,7 +193,8 @@ def draw_alignment(run: Run) -> Figure:
     draw_gradients(right, run)
     right.set(title="Gradient norms on the encoder, mean over sources", ylabel="norm")
     for axis in (left, right):
-        axis.legend(fontsize=8)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8)
     return figure
 
 
@@ -214,7 +216,9 @@ def draw_gradients(axis: Axes, run: Run) -> None:
         _mean_series(run, _weighted_gradient),
     )
     for (label, color, style), values in zip(GRADIENTS, norms, strict=True):
-        visible = values > 1e-4 * np.nanmax(norms[1])  # zero, but for rounding, before the first step
+        visible = values > 1e-4 * np.max(
+            norms[1], where=np.isfinite(norms[1]), initial=0
+        )  # zero, but for rounding, before the first step
         plot_line(axis, run, np.where(visible, values, np.nan), label, color, ls=style)
     axis.set(xlabel="round", yscale="log")
     whole_rounds(axis, run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from sites.protocols import alike, flair, geometric, linear, pd_weighted, t1_weighted, t2_weighted, towards
+from sites.protocols import alike, flair, geometric, harmonic, linear, pd_weighted, t1_weighted, t2_weighted, towards
 from sites.site_config import MaskKind, SiteConfig
 
 Turn = Callable[[SiteConfig, float], SiteConfig]
@@ -44,15 +44,16 @@ def _field(site: SiteConfig, strength: float) -> SiteConfig:
 
 
 def _snr(site: SiteConfig, strength: float) -> SiteConfig:
-    return replace(site, snr=geometric(site.snr, min(site.snr, 5.0), strength))
+    """The noise grows evenly: evenly spaced ratios would change little at first."""
+    return replace(site, snr=harmonic(site.snr, min(site.snr, 5.0), strength))
 
 
 def _acceleration(site: SiteConfig, strength: float) -> SiteConfig:
-    """The centre shrinks as fastMRI's does, 0.08 at 4 and 0.04 at 8: a constant part of what is measured."""
+    """The centre shrinks evenly to a quarter, so that it has another width at every quarter even of 64 columns."""
     return replace(
         site,
-        acceleration=round(geometric(site.acceleration, 2 * site.acceleration, strength)),
-        center_fraction=geometric(site.center_fraction, site.center_fraction / 2, strength),
+        acceleration=round(linear(site.acceleration, 2 * site.acceleration, strength)),
+        center_fraction=linear(site.center_fraction, site.center_fraction / 4, strength),
     )
 
 
@@ -88,7 +89,7 @@ def _mixture(site: SiteConfig, strength: float) -> SiteConfig:
 def _quality(site: SiteConfig, strength: float) -> SiteConfig:
     return replace(
         site,
-        snr=geometric(site.snr, min(site.snr, 4.0), strength),
+        snr=harmonic(site.snr, min(site.snr, 4.0), strength),
         bias_field=linear(site.bias_field, max(site.bias_field, 0.9), strength),
         resolution=linear(site.resolution, min(site.resolution, 0.6), strength),
     )
@@ -122,10 +123,10 @@ DIALS: Mapping[str, Dial] = {
             summary="the main field, and with it T1 and T2: to 3 T, or from 2.25 T and above to 1.5 T",
             turn=_field,
         ),
-        Dial(name="snr", summary="more noise: the signal-to-noise ratio, from the site's own to 5", turn=_snr),
+        Dial(name="snr", summary="more noise: it grows evenly to a signal-to-noise ratio of 5", turn=_snr),
         Dial(
             name="acceleration",
-            summary="fewer columns: twice the undersampling factor, half the centre (as fastMRI at 4 and 8)",
+            summary="fewer columns: twice the undersampling factor, in whole numbers; a quarter of the centre",
             turn=_acceleration,
         ),
         Dial(

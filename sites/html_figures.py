@@ -56,12 +56,14 @@ def run_legend(run: Run, *more: Key, target: bool = True) -> Html:
 
 def chart(draw: Callable[[Axes], None], name: str, alt: str, width: float = WIDTH, height: float = HEIGHT) -> Html:
     """What `draw` puts on the axes of a figure of its own. name: unique in the page; alt: what it shows, in words."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     draw(figure.subplots())
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(text, metadata=nothing)  # savefig would draw twice, once for the layout
     return Html(_inline(text.getvalue(), name, alt))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from sites.curves import FAINT, SINGLE
+from sites.curves import FAINT, MEAN, SINGLE
 from sites.html_figures import chart, css, run_legend
 from sites.html_page import Html, Key, Section, figure, grid, join, legend, paragraph, table, tag
-from sites.html_results import written
+from sites.html_results import significant
 from sites.html_setting import site_name
-from sites.latent_figures import draw_measure, draw_points, label_of, measures, point_keys
+from sites.latent_figures import DISTINCT, draw_measure, draw_points, label_of, measures, point_looks
 from sites.projections import WORDS, Projection
 from sites.run_reader import Run
 
@@ -41,9 +41,24 @@ def latents_section(run: Run, flat: Sequence[Projection]) -> Section:
     return Section(
         name,
         title,
-        join([what, legend(Key(label, css(c), "dot") for label, c in point_keys(run)), grid(figures)]),
+        join([what, _point_legend(run), grid(figures)]),
         "Latents",
     )
+
+
+def _point_legend(run: Run) -> Html:
+    looks = point_looks(run)
+    keys = [
+        Key(f"{name} (target)" if name == run.target else name, css(color), shape)
+        for name, (color, shape) in looks.items()
+        if name == run.target or len(looks) <= 1 + DISTINCT
+    ]
+    more = (
+        []
+        if len(looks) <= 1 + DISTINCT
+        else [Key("other sites, by colour and shape; these come again", css(MEAN), "dot")]
+    )
+    return legend([*keys, *more])
 
 
 def _alt(each: Projection) -> str:
@@ -70,14 +85,16 @@ def shift_section(run: Run) -> Section:
     figures = [
         figure(
             chart(partial(draw_measure, run=run, measure=each), f"shift{index}", f"{label_of(each)} by round"),
-            label_of(each),
+            _titled(each),
         )
         for index, each in enumerate(shown)
     ]
     dots = " A full dot: p < 0.05; an empty one: not." * (len(run.names) <= SINGLE)
     what = paragraph(
-        "How far each site's latents lie from the target's, on validation patients. Grey: the middle 95 % of what is "
-        f"measured when patients are exchanged at random between the two, in the mean over the sites.{dots}",
+        "How far each site lies from the target, on validation patients. Grey: the middle 95 % of what is measured "
+        "when patients are exchanged at random between the two, in the mean over the sites; p is the part of these "
+        f"exchanges that lie at least as far apart.{dots} Few patients have few exchanges and no small p: with two a "
+        "site 1/3 at best.",
         note=True,
     )
     keys = run_legend(run, Key("chance alone", css(FAINT), "band"), target=False)
@@ -92,7 +109,7 @@ def _first_and_last(run: Run, shown: Sequence[str]) -> Html:
             rows.append([site_name(run, name), *cells])
     rounds = [report.round for report in run.rounds if any(site.shift for site in report.sites.values())]
     words = paragraph(f"From round {rounds[0]} to round {rounds[-1]}; p of the latter.", note=True)
-    return join([tag("h3", "First and last"), words, table(["Site", *map(label_of, shown)], rows, name="shifts")])
+    return join([tag("h3", "First and last"), words, table(["Site", *map(_titled, shown)], rows, name="shifts")])
 
 
 def _change(run: Run, name: str, measure: str) -> Html | str:
@@ -100,5 +117,10 @@ def _change(run: Run, name: str, measure: str) -> Html | str:
     found = [r.sites[name].shift[measure] for r in run.rounds if name in r.sites and measure in r.sites[name].shift]
     if not found:
         return ""
-    p = tag("span", f" p {written(found[-1].p, 3)}", cls="pm")
-    return join([f"{written(found[0].value, 3)} → {written(found[-1].value, 3)}", p])
+    p = tag("span", f" p {significant(found[-1].p)}", cls="pm below")
+    return join([f"{significant(found[0].value)} → {significant(found[-1].value)}", p])
+
+
+def _titled(measure: str) -> str:
+    label = label_of(measure)
+    return label[:1].upper() + label[1:]

@@ -164,7 +164,7 @@ def share_bar(part: float) -> Html:
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend. color: CSS; shape: line, heavy, dash, band or dot."""
+    """An entry of a legend. color: CSS; shape: line, heavy, dash, band, dot, square, triangle or diamond."""
 
     label: str
     color: str

@@ -115,7 +115,7 @@ def _tiles(run: Run) -> list[tuple[str, str, str]]:
 
 def _gain_tile(title: str, of: Scored) -> tuple[str, str, str]:
     half = "" if math.isnan(of.gain.half) else f"± {written(of.gain.half, 2)}; "
-    change = f"{written(of.zero_filled.mean, 2)} → {written(of.network.mean, 2)} dB"
+    change = f"{written(of.zero_filled.mean, 2)} → {written(of.network.mean, 2)}"
     return title, f"{written(of.gain.mean, 2, signed=True)} dB", half + change
 
 

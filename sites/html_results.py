@@ -167,6 +167,11 @@ def written(value: float, digits: int, signed: bool = False) -> str:
     return f"+{text}" if signed and value > 0 else text
 
 
+def significant(value: float) -> str:
+    """Three figures, whatever the size."""
+    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else written(value, 0)
+
+
 def draw_gains(axis: Axes, sites: Sequence[Mapping[str, Any]], metric: Metric, target: str | None) -> None:
     """A row a site: every patient's gain, its mean and interval."""
     for row, site in enumerate(reversed(sites)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,7 +14,9 @@ from sites.html_page import Html, Section, badge, code, details, facts, html, jo
 from sites.run_directory import PACKAGES
 from sites.run_reader import Run
 from sites.scenario import load_scenario, scenarios, take
-from sites.site_words import against, patients, protocol, undersampling
+from sites.scenario_words import protocol
+from sites.shifts import parse_shift, shift_sites
+from sites.site_words import against, dialled
 
 ROLES = {
     "source": "trains",
@@ -69,7 +71,9 @@ def _fact(name: str, about: Mapping[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def cited(text: str) -> Html:
@@ -117,20 +121,43 @@ def _institutions(run: Run) -> Html:
         [
             site_name(run, site.name),
             _scanner(site),
-            undersampling(site),
-            patients(site),
+            protocol(site)[1],
+            _patients(site),
             *([roles.get(site.name, "")] * bool(roles)),
-            tag("div", "" if site is target else "; ".join(against(site, target)) or "none", cls="wide"),
+            _shift(site, target),
         ]
         for site in sorted(sites, key=lambda site: site is not target)
     ]
-    head = ["Institution", "Protocol", "Undersampling", "Patients (train / val / test)", *["Role"] * bool(roles)]
-    return join([tag("h3", "Institutions"), table([*head, "Shift against the target"], rows, name="sites", words=6)])
+    head = [
+        "Institution",
+        "Protocol",
+        "Undersampling",
+        "Patients (train / val / test)",
+        *["Role"] * bool(roles),
+        "Shift",
+    ]
+    return join([tag("h3", "Institutions"), table(head, rows, name="sites", words=len(head))])
 
 
 def _scanner(site: SiteConfig) -> Html:
     described = [tag("div", site.description)] if site.description else []
-    return tag("div", *described, tag("div", protocol(site), cls="note"), cls="wide")
+    own = protocol(site)[0] if site.of_files or site.source == ATLAS else f"k-space given in Python ({site.source})"
+    return tag("div", *described, tag("div", own, cls="note"), cls="wide")
+
+
+def _patients(site: SiteConfig) -> str:
+    counts = " / ".join(str(count) for count in site.counts.values())
+    divided = ", divided by slices" if site.of_files and site.split == "slices" else ""
+    return counts + (f" of {site.slices} slices" if site.slices > 0 else "") + divided
+
+
+def _shift(site: SiteConfig, target: SiteConfig) -> Html:
+    """What its dials do, and how it then differs from the target."""
+    parts = [tag("div", words) for words in dialled(site)]
+    if site is not target:
+        differs = "; ".join(against(site, target)) or "no difference in its settings"
+        parts.append(tag("div", f"against the target: {differs}", cls="note" if parts else ""))
+    return tag("div", *parts, cls="wide")
 
 
 # ---- again ----------------------------------------------------------------------------------------------
@@ -179,8 +206,11 @@ def command_line(run: Run) -> str:
     named = ("scenario", "sites", "target", "algorithm", "rounds", "seed")
     if scenario not in scenarios() or algorithm not in ALGORITHMS or not {*named} <= stored.keys():
         return ""
-    count, seed = stored["sites"], stored["seed"]
-    if not isinstance(count, int) or take(load_scenario(scenario), count, seed).sites != run.stored.institutions:
+    if not isinstance(stored["sites"], int):
+        return ""
+    own, sites = take(load_scenario(scenario), stored["sites"], stored["seed"]).sites, run.stored.institutions
+    shift = _shift_option(own, sites)
+    if shift_sites(own, shift, stored["target"]) != sites:
         return ""
     default = flat(RunConfig(algorithm=ALGORITHMS[algorithm]()))
     others = [
@@ -188,7 +218,20 @@ def command_line(run: Run) -> str:
         if name not in (*named, *ELSEWHERE, "device") and stored.get(name, default[name]) != default[name]
     ]  # fmt: skip
     options = [_option(name, stored[name]) for name in (*named, *others)]
+    options += [_option("shift", shift)] * bool(shift)
     return "python run.py --preset demo " + " ".join(options)
+
+
+def _shift_option(own: Sequence[SiteConfig], sites: Sequence[SiteConfig]) -> str:
+    """What `--shift` says to take a scenario's own sites to these, as far as dials can."""
+    turned = {site.name: parse_shift(site.shift) for site in own}
+    return ",".join(
+        f"{site.name}:{dial}={strengths.get(dial, 0)}"
+        for site in sites
+        if (strengths := parse_shift(site.shift)) != turned.get(site.name)
+        for dial in {**turned.get(site.name, {}), **strengths}
+        if strengths.get(dial, 0) != turned.get(site.name, {}).get(dial, 0)
+    )
 
 
 def _option(name: str, value: object) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-import engine.shift
+from engine.shift import MEASURES
 from engine.types import Shift
 from sites.curves import (
+    COLORS,
     FAINT,
     MEAN,
     SINGLE,
@@ -19,7 +21,6 @@ from sites.curves import (
     color_of,
     draw_lines,
     figure_of,
-    keys,
     mean_of,
     plain,
     rounds_of,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALPHA = 0.05
+SHAPES = {"dot": "o", "square": "s", "triangle": "^", "diamond": "D"}  # as a page and as matplotlib calls them
+DISTINCT = len(SHAPES) * len(COLORS)
 
 
 # ---- projections ------------------------------------------------------------------------------------------
@@ -54,21 +57,20 @@ def draw_projection(run: Run, flat: Sequence[Projection]) -> Figure:
                 continue
             draw_points(axis, run, each)
             axis.set_title(f"{method}, {WORDS[when]}")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))))
+    if len(run.names) <= 1 + DISTINCT:
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))))
     return figure
 
 
 def draw_points(axis: Axes, run: Run, projection: Projection) -> None:
     """A point a slice, the target's on top."""
-    many = len(run.names) > SINGLE
-    for index, (name, z) in enumerate(reversed([*projection.points.items()])):
-        target = name == run.target
-        known = not many and name in run.names
-        label = f"{name} (target)" if target else name if not many else "other sites" if index == 0 else ""
-        color = TARGET if target else color_of(run, name) if known else MEAN
-        alpha = 0.35 if many and not target else 0.85
-        axis.scatter(z[:, 0], z[:, 1], s=13 if many else 18, color=color, alpha=alpha, lw=0, label=plain(label))
+    looks = point_looks(run)
+    others = [name for name in projection.points if name != run.target]
+    for name in [*others, *(name for name in projection.points if name == run.target)]:
+        color, shape = looks.get(name, (MEAN, "dot"))
+        z, label = projection.points[name], f"{name} (target)" if name == run.target else name
+        axis.scatter(z[:, 0], z[:, 1], s=16, color=color, marker=SHAPES[shape], alpha=0.8, lw=0, label=plain(label))
     if projection.explained:
         first, second = (f"{100 * part:.0f} % of the variance" for part in projection.explained)
         axis.set(xlabel=f"first component, {first}", ylabel=f"second, {second}")
@@ -78,11 +80,12 @@ def draw_points(axis: Axes, run: Run, projection: Projection) -> None:
     axis.set_aspect("equal", adjustable="datalim")
 
 
-def point_keys(run: Run) -> list[tuple[str, str]]:
-    """What the points mean: label and colour."""
-    if len(run.names) <= SINGLE:
-        return [(label, color) for label, color, _ in keys(run)]
-    return [(f"{run.target} (target)", TARGET), ("other sites", MEAN)]
+def point_looks(run: Run) -> dict[str, tuple[str, str]]:
+    """Colour and shape by site, the target first; there are DISTINCT for the others, then they come again."""
+    others = [name for name in run.names if name != run.target]
+    pairs = cycle((color, shape) for shape in SHAPES for color in COLORS)
+    target = {run.target: (TARGET, "dot")} if run.target in run.names else {}
+    return target | dict(zip(others, pairs, strict=False))
 
 
 # ---- shift ----------------------------------------------------------------------------------------------
@@ -90,14 +93,13 @@ def point_keys(run: Run) -> list[tuple[str, str]]:
 
 def label_of(measure: str) -> str:
     """A measure as it is written."""
-    return str({"mmd": "MMD²", **getattr(engine.shift, "MEASURES", {})}.get(measure, measure.replace("_", " ")))
+    return MEASURES[measure].label if measure in MEASURES else measure
 
 
 def measures(run: Run) -> list[str]:
-    """That any round reports, in the engine's order."""
+    """That any round reports, in the engine's order; those that it does not know last."""
     there = dict.fromkeys(measure for report in run.rounds for site in report.sites.values() for measure in site.shift)
-    known = [measure for measure in getattr(engine.shift, "MEASURES", {}) if measure in there]
-    return known + [measure for measure in there if measure not in known]
+    return [measure for measure in dict.fromkeys([*MEASURES, *there]) if measure in there]
 
 
 def draw_shift(run: Run) -> Figure:

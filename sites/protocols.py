@@ -96,6 +96,11 @@ def linear(start: float, end: float, part: float) -> float:
     return min(max(start + part * (end - start), min(start, end)), max(start, end))
 
 
+def harmonic(start: float, end: float, part: float) -> float:
+    """Between two positive numbers, so that the inverse moves evenly."""
+    return linear(start, end, part) if part in (0, 1) else 1 / linear(1 / start, 1 / end, part)
+
+
 def geometric(start: float, end: float, part: float) -> float:
     """The same in equal factors, or linearly where one of the two is 0."""
     if min(start, end) <= 0 or part in (0, 1):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 ROWS = 8  # of pictures
+DPI = 150
 
 
 def draw_figures(run_dir: Path) -> list[Path]:
@@ -58,8 +59,11 @@ def report_of(run_dir: Path) -> Path:
 
 def _save(figure: Figure, path: Path) -> Path:
     """A reader never sees half a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     partial = path.with_suffix(".partial")
-    figure.savefig(partial, format="png", dpi=150)
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure).print_png(partial)  # savefig would draw twice, once for the layout
     return partial.replace(path)
 
 
@@ -88,7 +92,7 @@ def draw_slice(path: Path, title: str, zero_filled: Image, reconstruction: Image
     with rc_context(STYLE):
         figure = figure_of(2.1 * count, 0.75 + 2.0 * min(height / width, 3), title)
         _draw_row(figure.subplots(1, count), row, error_factor([row]), titled=True)
-        figure.savefig(path, format="png", dpi=150)
+        figure.savefig(path, format="png", dpi=DPI)
 
 
 def _draw_row(axes: Sequence[Axes], row: Panels, factor: int, titled: bool) -> None:

@@ -1,88 +1,75 @@
-"""An institution in words: its protocol, its patients, and in what it differs from the target."""
+"""An institution's domain shift in words: what its dials do, and in what it differs from the target."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sites.config import ATLAS, SiteConfig
+from sites.dials import DIALS
+from sites.shifts import parse_shift, shifted
+
+MORE_OR_LESS = (
+    ("snr", "less noise", "more noise", "SNR {:.3g}, not {:.3g}"),
+    ("bias_field", "stronger receive field", "weaker receive field", "{:.3g}, not {:.3g}"),
+    ("phase", "larger object phase", "smaller object phase", "{:.3g} rad, not {:.3g} rad"),
+    ("resolution", "higher resolution", "lower resolution", "{:.3g}, not {:.3g}"),
+    ("coils", "more coils", "fewer coils", "{}, not {}"),
+    ("head_size", "larger heads", "smaller heads", "{:.3g}, not {:.3g}"),
+    ("atrophy", "more atrophy", "less atrophy", "{:.3g}, not {:.3g}"),
+)
 
 
-def protocol(site: SiteConfig) -> str:
-    """What was acquired how."""
-    if site.of_files:
-        coils = f", {site.coils} coils synthesised" if site.coils > 1 else ""
-        compressed = f", compressed to {site.virtual_coils} virtual coils" if site.virtual_coils else ""
-        return f"{site.contrast or 'files'} of {Path(site.path).name}{coils}{compressed}"
-    if site.source != ATLAS:
-        return f"k-space given in Python ({site.source})"
-    lesions = "no lesions" if site.lesions == "none" else site.lesions
-    return (
-        f"{site.field_strength:g} T, {_sequence(site)}, {_times(site)}; SNR {site.snr:g}, receive field "
-        f"{100 * site.bias_field:g} %, phase {site.phase:g} rad; {lesions}"
-    )
-
-
-def undersampling(site: SiteConfig) -> str:
-    """Which columns of k-space are measured."""
-    if site.acceleration == 1:
-        return "fully sampled"
-    return f"{site.mask.replace('_', ' ')} × {site.acceleration}, centre {100 * site.center_fraction:g} %"
-
-
-def patients(site: SiteConfig) -> str:
-    """By split, and how long each is."""
-    counts = " / ".join(str(count) for count in site.counts.values())
-    divided = ", divided by slices" if site.of_files and site.split == "slices" else ""
-    return counts + (f" of {site.slices} slices" if site.slices > 0 else "") + divided
+def dialled(site: SiteConfig) -> list[str]:
+    """What each dial of its shift does, with its strength; empty if it has none."""
+    words = []
+    for name, strength in parse_shift(site.shift).items():
+        dial = DIALS[name]
+        whom = f", in {strength:.0%} of the patients" if dial.by_patient and strength < 1 else ""
+        words.append(f"{name}={strength:g}: {dial.summary}{whom}")
+    return words
 
 
 def against(site: SiteConfig, target: SiteConfig) -> list[str]:
-    """In what the site differs from the target: a few words each; empty if in nothing."""
+    """In what a site differs from the target, both with their shifts, a few words each; empty if in nothing.
+
+    Dials that shift some patients in full are left out.
+    """
+    site, target = shifted(site), shifted(target)
     found = []
     if ATLAS == site.source == target.source:
-        found += _scanner_against(site, target)
-    elif site.source != target.source or site.of_files:
-        found += ["data of its own"]
-        if site.contrast != target.contrast and site.contrast and target.contrast:
-            found += [f"{site.contrast}, not {target.contrast}"]
-    if undersampling(site) != undersampling(target):
-        parts = [
-            ("mask", site.mask.replace("_", " "), target.mask.replace("_", " ")),
-            ("acceleration", f"{site.acceleration}", f"{target.acceleration}"),
-            ("centre", f"{100 * site.center_fraction:g} %", f"{100 * target.center_fraction:g} %"),
-        ]
-        found += [f"{name} {own}, not {other}" for name, own, other in parts if own != other]
-    return found
+        found += _scanner(site, target)
+    elif site.of_files and site.contrast and target.contrast and site.contrast != target.contrast:
+        found.append(f"{site.contrast}, not {target.contrast}")
+    parts = (
+        ("mask", site.mask.replace("_", " "), target.mask.replace("_", " ")),
+        ("acceleration", f"{site.acceleration}", f"{target.acceleration}"),
+        ("centre", f"{site.center_fraction:.3g}", f"{target.center_fraction:.3g}"),
+    )
+    return found + [f"{name} {own}, not {other}" for name, own, other in parts if own != other]
 
 
-def _scanner_against(site: SiteConfig, target: SiteConfig) -> list[str]:
+def _scanner(site: SiteConfig, target: SiteConfig) -> list[str]:
     found = []
     if site.field_strength != target.field_strength:
-        found.append(f"{site.field_strength:g} T, not {target.field_strength:g} T")
+        found.append(f"{site.field_strength:.3g} T, not {target.field_strength:.3g} T")
     if site.sequence != target.sequence:
-        found.append(f"{_sequence(site)}, not {_sequence(target)}")
+        found.append(f"{_words(site.sequence)}, not {_words(target.sequence)}")
     elif _times(site) != _times(target):
         found.append(f"other timing ({_times(site)}, not {_times(target)})")
     if site.lesions != target.lesions:
         own, other = (each.lesions.replace("none", "healthy") for each in (site, target))
         found.append(f"{own}, not {other}")
-    more = [
-        (("less noise", "more noise"), site.snr, target.snr, "SNR {:g}, not {:g}"),
-        (("stronger receive field", "weaker receive field"), 100 * site.bias_field, 100 * target.bias_field,
-         "{:g} %, not {:g} %"),
-        (("larger object phase", "smaller object phase"), site.phase, target.phase, "{:g} rad, not {:g} rad"),
-    ]  # fmt: skip
-    return found + [
-        f"{words[own < other]} ({numbers.format(own, other)})" for words, own, other, numbers in more if own != other
-    ]
+    for name, more, less, numbers in MORE_OR_LESS:
+        own, other = getattr(site, name), getattr(target, name)
+        if own != other:
+            found.append(f"{more if own > other else less} ({numbers.format(own, other)})")
+    return found
 
 
-def _sequence(site: SiteConfig) -> str:
-    return site.sequence.replace("_", " ")
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _times(site: SiteConfig) -> str:
     """TR, TE, and what else the sequence has."""
-    inversion = f", TI {site.ti:g} ms" if site.ti else ""
-    angle = f", {site.flip_angle:g}°" if site.sequence == "gradient_echo" else ""
-    return f"TR {site.tr:g} ms, TE {site.te:g} ms{inversion}{angle}"
+    times = [f"TR {site.tr:.4g} ms", f"TE {site.te:.4g} ms"]
+    times += [f"TI {site.ti:.4g} ms"] * bool(site.ti) + [f"inversion {site.inversion:.3g}"] * (site.inversion < 1)
+    return ", ".join(times + [f"{site.flip_angle:.3g}°"] * (site.flip_angle != 90))

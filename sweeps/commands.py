@@ -1,4 +1,4 @@
-"""What `run.py table` does once its options are parsed, and `resume` and `show` of its directory."""
+"""What `run.py table` does once its options are parsed; `shift`; `resume` and `show` of any directory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from engine.config import ModelConfig, TrainConfig
 from sites import commands
 from sites.config import PAPER, Preset
 from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
+from sweeps.curves import CurvesConfig
+from sweeps.curves_commands import curves, is_sweep, resume_curves, show_curves
+from sweeps.curves_directory import CURVES
 from sweeps.directory import STUDY
 from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.table import Plan, TableConfig
-from sweeps.table_directory import TABLE, finished, is_table, open_table, stored_table, table_warnings, write_table
+from sweeps.table_directory import TABLE, finished, open_table, stored_table, table_warnings, write_table
 from sweeps.table_view import table_view
 
 HELP = """\
@@ -35,6 +38,13 @@ the table shows what that command names.
 
 A seed of N sites takes N federations that train at one site; within, 1 fused and 1 a method (N for one that aligns
 with a target); leave-one-out, N fused and N a method. {count}"""
+
+BOTH = """\
+run.py shift: one dial of the target, from none (0) to the full shift (1); `run.py scenarios` lists the dials.
+
+  run.py shift                                a console: turn dials by hand, train, branch, compare
+  run.py shift --sweep contrast=0:1:0.25      curves over many federations (`run.py shift --sweep --help`)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +66,28 @@ def table(argv: Sequence[str], _began: float) -> None:
     _complete(Plan(command.table), command.live)
 
 
+def shift(argv: Sequence[str], _began: float) -> None:
+    """Turn a dial at the target: by hand in the interactive console, or through strengths over many federations."""
+    if is_sweep(argv):
+        return curves(argv)
+    if {"--help", "-h"} & {*argv}:
+        print(BOTH)
+        return curves(argv)
+    raise ValueError(f"shift needs a dial and strengths: give --sweep {CurvesConfig.sweep}")
+
+
 def resume(argv: Sequence[str], began: float) -> None:
-    """Go on with a stored run, table or study."""
+    """Go on with a stored run, table, study or sweep of a shift."""
     command = cli(commands.ResumeCommand, argv, "resume")
-    kind = next((kind for kind in (TABLE, STUDY) if kind.there(command.directory)), None)
+    kind = next((kind for kind in (TABLE, STUDY, CURVES) if kind.there(command.directory)), None)
     if kind is None:
         return commands.resume(argv, began)
     if command.rounds is not None:
         raise ValueError(
             f"{command.directory} is a {kind.noun}, whose rounds are settled; take another --out for others"
         )
+    if kind is CURVES:
+        return resume_curves(command.directory, command.live)
     if kind is STUDY:
         from sweeps import study_commands
 
@@ -74,13 +96,15 @@ def resume(argv: Sequence[str], began: float) -> None:
 
 
 def show(argv: Sequence[str], began: float) -> None:
-    """Draw a stored run, table or study."""
+    """Draw a stored run, table, study or sweep of a shift."""
     command = cli(commands.ShowCommand, argv, "show")
+    if CURVES.there(command.directory):
+        return show_curves(command.directory)
     if STUDY.there(command.directory):
         from sweeps import study_commands
 
         return study_commands.show(command.directory)
-    if not is_table(command.directory):
+    if not TABLE.there(command.directory):
         return commands.show(argv, began)
     plan = Plan(stored_table(command.directory))
     return _show(plan, {federation.name: finished(federation) for federation in plan.federations})

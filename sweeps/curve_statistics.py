@@ -69,6 +69,8 @@ class Curves:
     """PSNR minus that at the lowest strength, dB, paired by patient and seed."""
     gains: Mapping[str, Mapping[str, Estimate]]
     """PSNR minus that of the zero-filled image, dB, paired."""
+    leads: Mapping[str, Mapping[str, Estimate]]
+    """PSNR minus that of the first method, dB, paired; of the others."""
     shifts: Mapping[str, Mapping[str, Mapping[str, ShiftMean]]]
     """By measure first."""
     dots: tuple[Dot, ...]
@@ -113,7 +115,7 @@ def summarize_curves(
     methods: Sequence[str] = (),
     strengths: Sequence[float] = (),
 ) -> Curves:
-    """All there is to say of points. methods, strengths: to show, also those without a point yet; empty: those found."""
+    """All there is to say of points. methods, strengths: to show, also if without a point yet; empty: those found."""
     points = [*points]
     scores = [score for point in points for score in point.scores]
     shifts = [shift for point in points for shift in point.shifts]
@@ -129,7 +131,8 @@ def summarize_curves(
         strengths=strengths,
         cells={metric: compare(values[metric], columns, metric, baseline=methods[0]) for metric in METRICS},
         changes={method: _changes(units, columns) for method, units in values["psnr"].items()},
-        gains={method: _gains(values["psnr"], method, columns) for method in methods},
+        gains={method: _differences(values["psnr"], method, ZERO_FILLED, columns) for method in methods},
+        leads={method: _differences(values["psnr"], method, methods[0], columns) for method in methods[1:]},
         shifts={m: _shift_means([s for s in shifts if s.measure == m], methods) for m in _measures(shifts)},
         dots=tuple(_dots(points, columns[0] if columns else "")),
         seeds=len({score.seed for score in scores}),
@@ -154,10 +157,14 @@ def _since(units: Mapping[Unit, float], first: str, name: str) -> list[float]:
     return [units[unit] - units[unit._replace(column=first)] for unit in there]
 
 
-def _gains(values: Values, method: str, columns: Sequence[str]) -> dict[str, Estimate]:
-    before, after = values.get(ZERO_FILLED, {}), values.get(method, {})
-    gains = {name: [after[unit] - before[unit] for unit in after if unit.column == name] for name in columns}
-    return {name: Estimate(*interval(each)) for name, each in gains.items() if each}
+def _differences(values: Values, method: str, other: str, columns: Sequence[str]) -> dict[str, Estimate]:
+    """Method minus other, by column, of the units that both have."""
+    after, before = values.get(method, {}), values.get(other, {})
+    found = {
+        name: [after[unit] - before[unit] for unit in after if unit.column == name and unit in before]
+        for name in columns
+    }
+    return {name: Estimate(*interval(each)) for name, each in found.items() if each}
 
 
 def _shift_means(shifts: Sequence[PointShift], methods: Sequence[str]) -> dict[str, dict[str, ShiftMean]]:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.checkpoint import atomically
-from sites.curves import figure_of, plain
+from sites.curves import STYLE, figure_of, plain
 from sites.intervals import fixed
-from sites.report import STYLE
 from sweeps.notes import HEADINGS
 from sweeps.scores import ZERO_FILLED, PatientScore
 from sweeps.train_test import Grid, TrainTest, train_test

@@ -83,7 +83,7 @@ def meaning_of_marks(baseline: str, unit: str, family: str) -> str:
 
 def too_few(units: int, tested: int) -> bool:
     """Whether no p of so many pairs, with Holm's correction over so many tests, can be significant."""
-    return 2 ** (1 - units) * tested > ALPHA  # the smallest p that so many signs can give
+    return 2.0 ** (1 - units) * tested > ALPHA  # the smallest p that so many signs can give
 
 
 def what_seeds_say(seeds: int) -> str:

@@ -18,11 +18,6 @@ from sweeps.table_files import write_files
 TABLE = Kind("table", "table.toml")
 
 
-def is_table(path: Path) -> bool:
-    """Whether a directory holds a table."""
-    return TABLE.there(path)
-
-
 def open_table(plan: Plan) -> AbstractContextManager[None]:
     """Hold the table's directory, new or of the same table, as its one writer; its settings are written.
 
@@ -42,7 +37,7 @@ def stored_table(path: Path) -> TableConfig:
     """The settings of a table's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
     from sweeps.commands import read_table
 
-    if not is_table(path):
+    if not TABLE.there(path):
         raise ValueError(f"{path} holds no table (there is no {TABLE.file}); name a table's directory")
     return replace(read_table(path / TABLE.file), out=str(path))
 

@@ -41,7 +41,7 @@ def write_files(
 
 def patients_csv(scores: Iterable[PatientScore]) -> str:
     """A line a score, in the given order; numbers as Python writes them, so that none is rounded."""
-    return _csv(SCORE_FIELDS, (astuple(score) for score in scores))
+    return csv_text(SCORE_FIELDS, (astuple(score) for score in scores))
 
 
 def read_patients(path: Path) -> list[PatientScore]:
@@ -72,7 +72,7 @@ def _score(line: Mapping[str, Any]) -> PatientScore:
 
 def tidy_csv(summary: Summary) -> str:
     """A line an entry; what is unknown is empty. The site of a mean over all is `sweeps.scores.MEAN`."""
-    return _csv(TIDY_FIELDS, (line for table in summary for line in _tidy_lines(table)))
+    return csv_text(TIDY_FIELDS, (line for table in summary for line in _tidy_lines(table)))
 
 
 def _tidy_lines(table: StudyTable) -> Iterable[tuple[object, ...]]:
@@ -86,7 +86,8 @@ def _tidy_lines(table: StudyTable) -> Iterable[tuple[object, ...]]:
                     yield (table.study, metric, row, column, entry.mean, half_width, *rest)
 
 
-def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """RFC 4180 but for the line ends; None is empty."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -104,13 +105,13 @@ def markdown(summary: Summary, warnings: Sequence[str] = ()) -> str:
         name, explanation = HEADINGS[table.study]
         parts.append(f"## {name.capitalize()}\n\n{explanation[0].upper()}{explanation[1:]}.\n")
         for metric in table.cells:
-            lines = [["method", *(_markdown_text(column_title(column)) for column in table.columns)]]
+            lines = [["method", *(markdown_text(column_title(column)) for column in table.columns)]]
             lines.append(["---", *["---:"] * len(table.columns)])
             for row in table.rows:
                 cells = (_markdown_cell(table.entry(metric, row, column), metric) for column in table.columns)
-                lines.append([_markdown_text(row), *cells])
+                lines.append([markdown_text(row), *cells])
             parts.append(f"{TITLES[metric]}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    parts += [_markdown_text(note) + "\n" for note in footnotes(summary, warnings)]
+    parts += [markdown_text(note) + "\n" for note in footnotes(summary, warnings)]
     return "\n".join(parts)
 
 
@@ -122,7 +123,7 @@ def _markdown_cell(entry: Entry | None, metric: Metric) -> str:
     return f"{f'**{text}**' if entry.bold else text} {MARKS[entry.verdict]}".rstrip()
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Whatever a name holds, GitHub shows it as it is."""
     return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", one_line(text))
 

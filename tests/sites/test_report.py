@@ -16,7 +16,7 @@ from sites.report import draw_figures
 from sites.run_reader import read_run
 from tests.shifts import mmd_of
 
-EVERY = ["alignment.png", "curves.png", "reconstructions.png"]
+EVERY = ["alignment.png", "curves.png", "reconstructions.png", "shift.png"]
 
 
 def site_round(round: int, k: int, aligned: bool, shift: bool) -> SiteRound:

@@ -83,7 +83,7 @@ def test_words_of_files_and_of_half_a_shift(tmp_path: Path) -> None:
     half = HEAD + '[[site]]\nname = "a"\nshift = "snr=0.5"\n[[site]]\nname = "b"\nsource = "files"\npath = "x"\n'
     (tmp_path / "half.toml").write_text(half)
     text = " ".join(explained(str(tmp_path / "half.toml"), 200))
-    assert "at 0.5: snr 40 → 14.14" in text
+    assert "at 0.5: snr 40 → 8.889" in text
     assert "at 1: snr 40 → 5" in text
     assert f"files in {tmp_path}/x" in text
 

@@ -106,7 +106,7 @@ def test_full_shifts_are_the_stated_ones() -> None:
     assert full("field").field_strength == 1.5
     assert full("field", replace(BASE, field_strength=1.5)).field_strength == 3
     assert full("snr") == replace(BASE, snr=5.0)
-    assert full("acceleration") == replace(BASE, acceleration=8, center_fraction=0.04)
+    assert full("acceleration") == replace(BASE, acceleration=8, center_fraction=0.02)
     assert full("mask") == replace(BASE, mask="equispaced")
     assert full("mask", replace(BASE, mask="magic")) == BASE
     assert full("lesions") == replace(BASE, lesions="glioma")
@@ -290,7 +290,7 @@ def test_one_line_says_what_is_wrong(text: str, site: SiteConfig, parts: list[st
 @pytest.mark.parametrize("site", [FILES, PYTHON])
 def test_measured_images_are_shifted_in_their_undersampling(site: SiteConfig) -> None:
     turned = shifted(checked(replace(site, shift="mask=1,acceleration=1")), 0)
-    assert turned == replace(site, mask="equispaced", acceleration=8, center_fraction=0.04)
+    assert turned == replace(site, mask="equispaced", acceleration=8, center_fraction=0.02)
 
 
 def test_every_drawn_site_can_be_shifted_by_most_dials() -> None:
