@@ -193,7 +193,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
         if len(ticks) <= 4:
             break
-    ticks = ticks[:: math.ceil(len(ticks) / 4)]
+    ticks = ticks[:: max(1, math.ceil(len(ticks) / 4))]
     return ticks if len(ticks) > 1 else [low, high]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ MANY = (
     "algorithm=fl-mr,fl-mrcm,fl-mmd", "lr=log:0.0005:0.005", "alignment_weight=log:0.001:1", "optimizer=adam,sgd",
     "sources.acceleration=4,8", "target.snr=10:40", "local_epochs=1:4", "channels=4,8,16", "shift.contrast=0:1",
 )  # fmt: skip
+LONG = ("lr=log:0.0005:0.005", "alignment_weight=log:0.001:1", "alignment_schedule=linear,ganin", "local_epochs=1:4")
 
 
 class Watched:
@@ -68,13 +70,17 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "study"
 
 
+@cache
+def large(objective: str) -> StudyPlan:
+    """Of many parameters, whose ends take a second to check."""
+    return planned(Path("somewhere/study"), MANY, objective=objective, trials=60, confirm=2)
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("objective", ["target-psnr", "target-psnr,seconds", "mean-psnr,bytes,seconds"])
 @pytest.mark.parametrize("running", [2, 40])
-def test_it_fits_from_the_start_to_the_winners(
-    out: Path, width: int, height: int, objective: str, running: int
-) -> None:
-    plan = planned(out, MANY, objective=objective, trials=60, confirm=2)
+def test_it_fits_from_the_start_to_the_winners(width: int, height: int, objective: str, running: int) -> None:
+    plan = large(objective)
     watched = Watched(plan, studied(plan, 12, failed=(3, 4), running=running), width, height)
     assert "starting Ray" in watched.text()
     assert "14 trials stored" in watched.text() or running > 2
@@ -89,7 +95,7 @@ def test_it_fits_from_the_start_to_the_winners(
     assert "left" in text
     for job in jobs:
         watched.end(job)
-        watched.text()
+        watched.text() if job.turn % 4 == 0 else None
     best = watched.study.trials[jobs[0].turn]
     tested = plan.trial(jobs[0].turn, best.params, tested=True)
     watched.live.began(tested)
@@ -99,7 +105,7 @@ def test_it_fits_from_the_start_to_the_winners(
     watched.live.began(confirmation)
     watched.live.update(Progress(confirmation, "round", 2), ())
     text = watched.text()
-    assert f"round 2/4  confirming trial {tested.turn}, seed 1" in text
+    assert f"round 2/4  confirming trial {tested.turn}, " in text
     assert "testing the winners" in text or width < 80
 
 
@@ -154,7 +160,7 @@ def test_what_is_left_is_told_by_the_pace() -> None:
 
 @pytest.mark.parametrize("config", [{}, {"against": "fl-mr"}, {"objective": "target-psnr,bytes"}])
 def test_plain_lines(out: Path, config: dict[str, Any]) -> None:
-    plan = planned(out, MANY, trials=8, **config)
+    plan = planned(out, LONG, trials=8, **config)
     pruned = (3,) if "objective" not in config else ()
     study = studied(plan, 8, failed=(1,), pruned=pruned)
     stream = io.StringIO()
