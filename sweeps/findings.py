@@ -102,14 +102,14 @@ class Findings:
 
 def findings(plan: StudyPlan, study: optuna.Study, importance: bool = True) -> Findings:
     """importance: whether it is computed, which takes seconds. Raises ValueError for damaged run directories."""
-    won = winners(study)
+    won = sorted(winners(study), key=lambda trial: rank(plan, trial.values, trial.user_attrs[TURN]))
     turns = {trial.user_attrs[TURN] for trial in won}
     rows = rows_of(study)
     jobs = [plan.trial(trial.user_attrs[TURN], trial.params) for trial in won]
     return Findings(
         plan=plan,
         rows=rows,
-        winners=tuple(sorted((read_winner(plan, trial) for trial in won), key=lambda each: _rank(plan, each))),
+        winners=tuple(read_winner(plan, trial) for trial in won),
         importances=importances(study, plan.objectives, plan.space, plan.run.seed) if importance else (),
         warnings=tuple(stored_warnings(config for job in jobs for config in job.configs)),
         finished=not unfinished(plan, study),
@@ -117,10 +117,9 @@ def findings(plan: StudyPlan, study: optuna.Study, importance: bool = True) -> F
     )
 
 
-def _rank(plan: StudyPlan, winner: Winner) -> tuple[float, int]:
-    """By the first objective, then by turn."""
-    value = winner.values[0]
-    return (-value if plan.objectives[0].direction == "maximize" else value), winner.turn
+def rank(plan: StudyPlan, values: Sequence[float], turn: int) -> tuple[float, int]:
+    """Of a winner, to sort them: the best by the first objective comes first, of equals the first trial."""
+    return (-values[0] if plan.objectives[0].direction == "maximize" else values[0]), turn
 
 
 def rows_of(study: optuna.Study) -> tuple[Row, ...]:

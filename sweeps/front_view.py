@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from rich.text import Text
 
-from sweeps.findings import Findings, Row, best_so_far
+from sweeps.findings import Row, best_so_far
+from sweeps.objectives import Objective
 from sweeps.study import StudyPlan
 from sweeps.study_words import objective_title, value_text
-from sweeps.terminal_plots import Axis, Layer, Mark, plot
+from sweeps.terminal_plots import Axis, Layer, Mark, Point, plot
 
 DOT, WON = ("•", "white"), ("●", "bold green")
 
@@ -34,31 +35,31 @@ def history_lines(plan: StudyPlan, rows: Sequence[Row], width: int, height: int)
     return plot(x, y, [line], [*dots, won], width, height)
 
 
-def front_lines(found: Findings, width: int, height: int) -> list[Text]:
-    """All complete trials by both objectives; the winners stand out, with the line below which nothing is better."""
-    won, known = found.won, [row for row in found.rows if row.state == "complete"]
-    points = {row.turn: (row.values[0], row.values[1]) for row in known}
+def front_lines(plan: StudyPlan, rows: Sequence[Row], won: Collection[int], width: int, height: int) -> list[Text]:
+    """All complete trials by both objectives; the winners stand out, with the border of what they dominate.
+
+    won: the winners' turns, at least one.
+    """
+    points = {row.turn: (row.values[0], row.values[1]) for row in rows if row.state == "complete"}
     front = sorted(points[turn] for turn in won)
-    line = Layer(stairs(found, front), "cyan", joined=True)
+    line = Layer(stairs(plan.objectives[0], front), "cyan", joined=True)
     dots = [Mark(point, *DOT) for turn, point in points.items() if turn not in won]
     marks = [Mark(points[turn], *WON, f" {turn}") for turn in sorted(won)]
-    x, y = (
-        _axis(found.plan, index, [point[index] for point in points.values()], _better(found, index)) for index in (0, 1)
-    )
+    x, y = (_axis(plan, k, [point[k] for point in points.values()], _better(plan.objectives[k])) for k in (0, 1))
     return plot(x, y, [line], [*dots, *marks], width, height)
 
 
-def stairs(found: Findings, front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def stairs(first: Objective, front: Sequence[Point]) -> list[Point]:
     """The border of what the front dominates, from its first to its last point. front: by the first objective."""
-    up = found.objectives[0].direction == "maximize"  # then a point dominates what is left of it
-    corners: list[tuple[float, float]] = []
+    up = first.direction == "maximize"  # then a point dominates what is left of it
+    corners: list[Point] = []
     for now, then in pairwise(front):
         corners += [now, (now[0], then[1]) if up else (then[0], now[1])]
     return [*corners, *front[-1:]]
 
 
-def _better(found: Findings, index: int) -> str:
-    return " (more is better)" if found.objectives[index].direction == "maximize" else " (less is better)"
+def _better(objective: Objective) -> str:
+    return " (more is better)" if objective.direction == "maximize" else " (less is better)"
 
 
 def _axis(plan: StudyPlan, index: int, values: Sequence[float], more: str) -> Axis:

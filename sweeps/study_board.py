@@ -16,7 +16,7 @@ from engine.columns import Column, cut, fit, line, longest, titles
 from engine.pictures import progress_bar, sparkline
 from engine.standings import clock_time, one_line
 from sweeps.findings import Row, count
-from sweeps.front_view import history_lines
+from sweeps.front_view import front_lines, history_lines
 from sweeps.study import StudyPlan
 from sweeps.study_words import (
     counts_text,
@@ -94,7 +94,7 @@ class StudyBoard:
         best = [Text(), *_best_lines(self.plan, standing.best, width - 2)] if standing.best else []
         working = _working_lines(standing, table, max(2, room - len(best) - 4))
         room -= len(best) + len(working)
-        chart = _chart(self.plan, standing.rows, width - 2, room - 2 - min(6, len(standing.rows)))
+        chart = _chart(self.plan, standing, width - 2, room - 2 - min(6, len(standing.rows)))
         room -= len(chart)
         last = _last_lines(standing, table, room - 2)
         body = [*lines, *working, *best, *last, *chart]
@@ -162,7 +162,7 @@ class _Table:
             Column[Row]("trial", 0, 7, lambda row, _: Text.assemble(SIGNS[row.state], f" {row.turn:>5}")),
             Column[Row]("round", 1, rounds, lambda row, _: Text(f"{row.rounds}/{plan.run.rounds}"), right=True),
             *(_value_column(plan, index) for index in range(len(plan.objectives))),
-            Column[Row]("trend", 3, 8, lambda row, room: Text(sparkline(row.history, room), "blue"), most=24),
+            *([_trend()] if len(plan.objectives) == 1 else []),
             *(_param_column(each.name, rank, rows) for rank, each in enumerate(plan.space.parameters, start=4)),
         ]
         columns = [replace(each, title=shorten(each.title, each.width)) for each in fit(every, width)]
@@ -174,6 +174,10 @@ class _Table:
             head = Text.assemble(SIGNS[row.state], f" {row.turn:>5}  ", (one_line(row.reason), "red"))
             return cut(head, self.width)
         return line(self.columns, row)
+
+
+def _trend() -> Column[Row]:
+    return Column("trend", 3, 8, lambda row, room: Text(sparkline(row.history, room), "blue"), most=24)
 
 
 def _value_column(plan: StudyPlan, index: int) -> Column[Row]:
@@ -252,9 +256,12 @@ def _best_lines(plan: StudyPlan, best: Sequence[Row], width: int) -> list[Text]:
 # ---- the chart ------------------------------------------------------------------------------------------
 
 
-def _chart(plan: StudyPlan, rows: Sequence[Row], width: int, room: int) -> list[Text]:
-    """Where there is room: what the trials came to, and the best so far."""
+def _chart(plan: StudyPlan, standing: Standing, width: int, room: int) -> list[Text]:
+    """Where there is room: what the trials came to, and the best so far; of two objectives the front."""
     height = min(room - 1, CHART[1])
-    if height < CHART[0] or not any(row.state == "complete" for row in rows):
+    if height < CHART[0] or not standing.best:
         return []
-    return [Text(), *history_lines(plan, rows, min(width, 110), height)]
+    width = min(width, 110)
+    if len(plan.objectives) == 2:
+        return [Text(), *front_lines(plan, standing.rows, [row.turn for row in standing.best], width, height)]
+    return [Text(), *history_lines(plan, standing.rows, width, height)]

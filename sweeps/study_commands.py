@@ -113,7 +113,7 @@ def complete(plan: StudyPlan, live: bool) -> None:
 
 def _show(found: Findings) -> None:
     console, out = Console(), found.plan.out
-    console.print(study_view(found))
+    console.print(study_view(found), crop=False)
     console.print(Text(" (summary.json, report.html, figures/*.png, trials/N/)", "bright_black"))
     console.print(Text(f"study: {out}"), soft_wrap=True)
 

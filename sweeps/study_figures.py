@@ -139,7 +139,7 @@ def draw_parameter(axis: Axes, found: Findings, parameter: Parameter, index: int
 def draw_pareto(axis: Axes, found: Findings) -> None:
     """The trials by two objectives, the winners numbered, and the border of what they dominate."""
     front = sorted((winner.values[0], winner.values[1]) for winner in found.winners)
-    border = stairs(found, front)
+    border = stairs(found.objectives[0], front)
     axis.plot([x for x, _ in border], [y for _, y in border], color=LINE, label="front", zorder=2)
     others = [row.values for row in known(found) if row.turn not in found.won]
     axis.plot([v[0] for v in others], [v[1] for v in others], "o", ms=4.5, color=FAINT, label="dominated", zorder=3)
@@ -193,7 +193,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
         if len(ticks) <= 4:
             break
-    ticks = ticks[:: math.ceil(len(ticks) / 4)]
+    ticks = ticks[:: max(1, math.ceil(len(ticks) / 4))]
     return ticks if len(ticks) > 1 else [low, high]
 
 

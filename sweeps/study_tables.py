@@ -80,7 +80,7 @@ def winners_section(found: Findings) -> Section:
     scores = ["PSNR, dB", "Over zero-filled, dB", *against, "SSIM"]
     rows = [row for winner in found.winners for row in _winner_rows(found, winner)]
     groups = [("", 1), ("validation patients", len(values)), (f"test patients at {found.plan.target}", 1 + len(scores))]
-    parts = [table(["Trial", *values, "Scored on", *scores], rows, name="winners", groups=groups)]
+    parts = [table(["Trial", *values, "Scored on", *scores], rows, name="winner-scores", groups=groups)]
     names = [each.name for each in found.plan.space.parameters]
     settings = [[f"trial {each.turn}", *_params(each.params, names)] for each in found.winners]
     parts += [tag("h3", "Settings"), table(["", *names], settings, name="settings")]
@@ -146,7 +146,7 @@ def trials_section(found: Findings) -> Section:
     names = [each.name for each in found.plan.space.parameters]
     values = [objective_title(each, "") for each in found.objectives]
     rows = [_trial_row(found, row, names) for row in found.rows]
-    parts = [table(["Trial", "State", *values, "Rounds", "Time", *names], rows, name="trials", words=2)]
+    parts = [table(["Trial", "State", *values, "Rounds", "Time", *names], rows, name="all-trials", words=2)]
     if found.counts["pruned"]:
         parts.append(paragraph("A pruned trial's value is that of its last round.", note=True))
     return Section(name, title, join(parts), "Trials")

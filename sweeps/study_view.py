@@ -29,7 +29,10 @@ REASONS = 5  # different ones
 
 
 def study_view(found: Findings) -> RenderableType:
-    """All there is; the charts first: on a small terminal the winners must stay in sight."""
+    """All there is; the charts first: on a small terminal the winners must stay in sight.
+
+    To be printed with crop=False: a word of the command line that is longer than a line would be useless if cut.
+    """
     return _View(found)
 
 
@@ -43,7 +46,8 @@ class _View:
         for part in parts:
             lines = [*part(found, width - 1)]
             for each in lines:
-                yield cut(Text(" ").append_text(each), width)
+                line = Text(" ", no_wrap=True, overflow="ignore").append_text(each)
+                yield line if each.overflow == "ignore" else cut(line, width)
             if lines:
                 yield Text()
 
@@ -60,7 +64,7 @@ def _history(found: Findings, width: int) -> Lines:
 def _front(found: Findings, width: int) -> Lines:
     """Of two objectives; of more the table of winners is all."""
     if len(found.objectives) == 2 and found.winners:
-        yield from front_lines(found, min(width, CHART[0]), 2 * CHART[1])
+        yield from front_lines(found.plan, found.rows, found.won, min(width, CHART[0]), 2 * CHART[1])
 
 
 def _importances(found: Findings, width: int) -> Lines:
@@ -102,24 +106,27 @@ def _repeat(found: Findings, width: int) -> Lines:
     seed = f" (its first seed, {found.plan.run.seed})" if found.plan.config.seeds > 1 else ""
     end = ", which ends with this weights_sha256:" if best.sha else ":"
     yield Text.assemble(("repeat", "bold"), f"  {which}trial {best.turn}{seed}{end}")
-    yield from map(Text, command_lines(best.command, width))
+    yield from (Text(each, overflow="ignore") for each in command_lines(best.command, width))
     if best.sha:
         yield Text(best.sha, LABEL)
 
 
 def command_lines(command: str, width: int) -> list[str]:
     """A command on several lines, to be copied as they stand; an option stays with its value where both fit."""
-    pairs: list[str] = []
+    parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
-        joins = pairs and pairs[-1].startswith("--") and " " not in pairs[-1] and not word.startswith("--")
-        pairs[-1:] = [f"{pairs[-1]} {word}"] if joins else [*pairs[-1:], word]
-    lines = [pairs[0]]
-    for pair in pairs[1:]:
-        if len(lines[-1]) + len(pair) + 3 <= width:
-            lines[-1] += f" {pair}"
+        bare = bool(parts) and parts[-1].startswith("--") and " " not in parts[-1]
+        if bare and not word.startswith("--") and len(parts[-1]) + len(word) + 5 <= width:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" {part}"
         else:
             lines[-1] += " \\"
-            lines.append(f"  {pair}")
+            lines.append(f"  {part}")
     return lines
 
 
@@ -161,7 +168,7 @@ def _notes(found: Findings, width: int) -> Lines:
         yield from (Text(each, "yellow") for each in wrapped(one_line(warning).split(" "), width, "⚠ ", " "))
 
 
-def _unfinished(found: Findings, width: int) -> Lines:
+def _unfinished(found: Findings, _width: int) -> Lines:
     if not found.finished:
-        parts = ["unfinished:", f"run.py resume {shlex.quote(str(found.plan.out))}", "goes on"]
-        yield from (Text(each, "yellow") for each in wrapped(parts, width, between=" "))
+        goes_on = f"unfinished: run.py resume {shlex.quote(str(found.plan.out))} goes on"
+        yield Text(goes_on, "yellow", overflow="ignore")  # to be copied

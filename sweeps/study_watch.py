@@ -17,7 +17,7 @@ from rich.text import Text
 from engine.board import spinner
 from engine.columns import cut
 from engine.standings import clock_time, one_line
-from sweeps.findings import Row, rows_of
+from sweeps.findings import Row, rank, rows_of
 from sweeps.pool import Job, Progress
 from sweeps.study import Confirmation, StudyPlan, Trial
 from sweeps.study_board import Standing, StudyBoard, Working
@@ -119,7 +119,8 @@ class LiveStudy:
     def _read(self) -> None:
         """What the study holds, other processes' trials too."""
         self._rows = rows_of(self._study)
-        self._best = tuple(Row.of(trial) for trial in winners(self._study))
+        best = [Row.of(trial) for trial in winners(self._study)]
+        self._best = tuple(sorted(best, key=lambda row: rank(self._plan, row.values, row.turn)))
 
     def _settle(self) -> None:
         mine = {job.turn for job in self._jobs.values() if not job.name}

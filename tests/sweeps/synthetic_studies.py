@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sweeps.workers import TURN
 
 SEARCH = ("lr=log:0.0005:0.005", "alignment_weight=log:0.001:1", "optimizer=adam,sgd")
 PATIENTS = 4  # test patients a site
+REASONS = ("round 1: the objective is not a finite number", "lr is <0.5> & too large")
 SHA = "76a93bf7dac3a1b6e20c959d02bfb1fa47ec6393974dc2acdd00026ed49f10f8"
 
 
@@ -36,30 +38,37 @@ def planned(out: Path, search: tuple[str, ...] = SEARCH, rounds: int = 4, **conf
 
 def studied(
     plan: StudyPlan,
-    trials: int | None = None,
-    failed: tuple[int, ...] = (),
-    pruned: tuple[int, ...] = (),
+    ended: int | None = None,
+    failed: Collection[int] = (),
+    pruned: Collection[int] = (),
     running: int = 0,
+    study: optuna.Study | None = None,
 ) -> optuna.Study:
-    """In memory. trials: that ended, else all; failed, pruned: their turns; running: further ones that go on."""
+    """Trials of a function, in memory unless a study is given; ended: how many, else all.
+
+    failed, pruned: their turns; running: further trials that go on
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(directions=[each.direction for each in plan.objectives], sampler=RandomSampler(seed=1))
-    trials = plan.config.trials if trials is None else trials
-    for turn in range(trials + running):
+    study = study or optuna.create_study(directions=[each.direction for each in plan.objectives])
+    study.sampler = RandomSampler(seed=1)
+    ended = plan.trials if ended is None else ended
+    for turn in range(ended + running):
         trial = study.ask()
         trial.set_user_attr(TURN, turn)
         values = plan.space.suggest(trial)
-        rounds = plan.run.rounds if turn < trials and turn not in pruned else 1 + turn % (plan.run.rounds - 1)
-        trial.set_user_attr(ROUNDS, rounds)
+        early = turn >= ended or turn in pruned
+        rounds = min(1 + turn % 3, plan.run.rounds - 1) if early else plan.run.rounds
+        if turn < ended:
+            trial.set_user_attr(ROUNDS, rounds)
         if len(plan.objectives) == 1 and turn not in failed:
             for round in range(1, rounds + 1):
                 trial.report(scored(plan, turn, values)[0] - 2 / round + 2 / plan.run.rounds, round)
         if turn in failed:
-            trial.set_user_attr(REASON, "round 1: the objective is not a finite number")
+            trial.set_user_attr(REASON, REASONS[turn % 2])
             study.tell(trial, state=TrialState.FAIL)
         elif turn in pruned:
             study.tell(trial, state=TrialState.PRUNED)
-        elif turn < trials:
+        elif turn < ended:
             study.tell(trial, list(scored(plan, turn, values)))
     return study
 
@@ -111,9 +120,9 @@ def leave(job: Job) -> None:
 
 def found(out: Path, *, tested: bool = True, search: tuple[str, ...] = SEARCH, **settings: Any) -> Findings:
     """Of a synthetic study. settings: of `studied` and of the sweep."""
-    states = {name: settings.pop(name) for name in ("trials_ended", "failed", "pruned", "running") if name in settings}
+    states = {name: settings.pop(name) for name in ("ended", "failed", "pruned", "running") if name in settings}
     plan = planned(out, search, **settings)
-    study = studied(plan, states.pop("trials_ended", None), **states)
+    study = studied(plan, **states)
     if tested:
         finish(plan, study)
     return findings(plan, study)
