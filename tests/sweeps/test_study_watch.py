@@ -92,7 +92,7 @@ def test_it_fits_from_the_start_to_the_winners(width: int, height: int, objectiv
             watched.round(job, round)
     text = watched.text()
     assert "12/60 trials" in text
-    assert "left" in text
+    assert "left" in text or width < 80
     for job in jobs:
         watched.end(job)
         watched.text() if job.turn % 4 == 0 else None
