@@ -86,19 +86,18 @@ class StudyBoard:
         yield self._frame(options.max_width, options.size.height)
 
     def _frame(self, width: int, height: int) -> RenderableType:
-        standing = self.standing
+        standing, inner = self.standing, width - 4  # what a terminal echoes, ^C, still fits in a line
         head = _header(self.plan, width)
-        lines = [self._progress(width - 2), self._counts()]
+        lines = [self._progress(inner), self._counts()]
         room = height - 1 - len(head) - 2 - len(lines)  # the last line stays the cursor's
-        table = _Table.of(self.plan, standing, width - 2)
-        best = [Text(), *_best_lines(self.plan, standing.best, width - 2)] if standing.best else []
+        table = _Table.of(self.plan, standing, inner)
+        best = [Text(), *_best_lines(self.plan, standing.best, inner)] if standing.best else []
         working = _working_lines(standing, table, max(2, room - len(best) - 4))
         room -= len(best) + len(working)
-        chart = _chart(self.plan, standing, width - 2, room - 2 - min(6, len(standing.rows)))
+        chart = _chart(self.plan, standing, inner, room - 2 - min(6, len(standing.rows)))
         room -= len(chart)
-        last = _last_lines(standing, table, room - 2)
-        body = [*lines, *working, *best, *last, *chart]
-        placed = (cut(Text(" ").append_text(each), width - 1) for each in body[: height - 3 - len(head)])
+        body = [*lines, *working, *best, *_last_lines(standing, table, room - 2), *chart]
+        placed = (cut(Text(" ").append_text(each), inner + 1) for each in body[: height - 3 - len(head)])
         panel = Panel(Group(*head), title=_title(self.plan, width), title_align="left", box=ROUNDED, width=width)
         panel.border_style = "cyan"
         return Group(panel, *placed)

@@ -11,6 +11,7 @@ from sites.html_page import Html, Section, badge, code, details, facts, join, pa
 from sweeps.directory import STUDY
 from sweeps.findings import Findings, Row
 from sweeps.study_words import (
+    command_lines,
     estimate_text,
     objective_title,
     p_text,
@@ -23,6 +24,8 @@ from sweeps.study_words import (
     value_text,
 )
 from sweeps.winners import Estimate, Tested, Winner
+
+PRINTED = 110  # characters of a line of code
 
 
 def minus(text: str) -> str:
@@ -171,7 +174,7 @@ def repeat_section(found: Findings) -> Section:
     parts = []
     for winner in found.winners:
         seed = f" (its first seed, {found.plan.run.seed})" if found.plan.config.seeds > 1 else ""
-        parts += [paragraph(f"Trial {winner.turn}{seed}:"), code(winner.command)]
+        parts += [paragraph(f"Trial {winner.turn}{seed}:"), code("\n".join(command_lines(winner.command, PRINTED)))]
         if winner.sha:
             parts.append(
                 paragraph(

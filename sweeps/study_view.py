@@ -14,6 +14,7 @@ from sweeps.findings import Findings
 from sweeps.front_view import front_lines, history_lines
 from sweeps.importance import NEEDS, Importance
 from sweeps.study_words import (
+    command_lines,
     counts_text,
     goals_text,
     notes,
@@ -109,25 +110,6 @@ def _repeat(found: Findings, width: int) -> Lines:
     yield from (Text(each, overflow="ignore") for each in command_lines(best.command, width))
     if best.sha:
         yield Text(best.sha, LABEL)
-
-
-def command_lines(command: str, width: int) -> list[str]:
-    """A command on several lines, to be copied as they stand; an option stays with its value where both fit."""
-    parts: list[str] = []
-    for word in map(shlex.quote, shlex.split(command)):
-        bare = bool(parts) and parts[-1].startswith("--") and " " not in parts[-1]
-        if bare and not word.startswith("--") and len(parts[-1]) + len(word) + 5 <= width:
-            parts[-1] += f" {word}"
-        else:
-            parts.append(word)
-    lines = [parts[0]]
-    for part in parts[1:]:
-        if len(lines[-1]) + len(part) + 3 <= width:
-            lines[-1] += f" {part}"
-        else:
-            lines[-1] += " \\"
-            lines.append(f"  {part}")
-    return lines
 
 
 # ---- what else ------------------------------------------------------------------------------------------

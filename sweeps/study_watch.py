@@ -113,7 +113,9 @@ class LiveStudy:
         if standing is not None:
             return StudyBoard(self._plan, standing, elapsed, self._pace.left(standing.done, standing.total))
         lines = [Text.assemble((spinner(elapsed), "cyan"), f" starting Ray and the first trials  {elapsed:.1f} s")]
-        lines += [Text(f"  {plural(len(self._rows), 'trial')} stored", "bright_black")] * bool(self._rows)
+        stored = sum(row.state != "running" for row in self._rows)
+        words = f"  {stored} of {plural(self._plan.trials, 'trial')} are stored"
+        lines += [Text(words, "bright_black")] * bool(stored)
         return Group(*(cut(line, self.console.width - 1) for line in lines))
 
     def _read(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -145,6 +146,25 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def units_text(tested: Tested) -> str:
     """4 patients × 2 seeds."""
     return f"{plural(tested.psnr.count // len(tested.seeds), 'patient')} × {plural(len(tested.seeds), 'seed')}"
+
+
+def command_lines(command: str, width: int) -> list[str]:
+    """A command on several lines, to be copied as they stand; an option stays with its value where both fit."""
+    parts: list[str] = []
+    for word in map(shlex.quote, shlex.split(command)):
+        bare = bool(parts) and parts[-1].startswith("--") and " " not in parts[-1]
+        if bare and not word.startswith("--") and len(parts[-1]) + len(word) + 5 <= width:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"  {part}")
+    return lines
 
 
 def notes(plan: StudyPlan, winners: Sequence[Winner], tested_before: Sequence[int] = ()) -> list[str]:

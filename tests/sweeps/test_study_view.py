@@ -20,8 +20,8 @@ from sweeps.front_view import stairs
 from sweeps.importance import importances
 from sweeps.objectives import OBJECTIVES, objectives
 from sweeps.space import Choice, Number
-from sweeps.study_view import command_lines, study_view
-from sweeps.study_words import range_text, value_text, wrapped
+from sweeps.study_view import study_view
+from sweeps.study_words import command_lines, range_text, value_text, wrapped
 from sweeps.terminal_plots import Axis, Layer, Mark, plot
 from sweeps.winners import Estimate
 from tests.sweeps.synthetic_studies import REASONS, SEARCH, SHA, finish, found, leave, planned, studied

@@ -83,7 +83,7 @@ def test_it_fits_from_the_start_to_the_winners(width: int, height: int, objectiv
     plan = large(objective)
     watched = Watched(plan, studied(plan, 12, failed=(3, 4), running=running), width, height)
     assert "starting Ray" in watched.text()
-    assert "14 trials stored" in watched.text() or running > 2
+    assert "12 of 60 trials are stored" in watched.text()
     jobs = [watched.begin(turn) for turn in range(12, 12 + running)]
     assert "0/4" in watched.text()
     for job in jobs:
@@ -92,7 +92,7 @@ def test_it_fits_from_the_start_to_the_winners(width: int, height: int, objectiv
             watched.round(job, round)
     text = watched.text()
     assert "12/60 trials" in text
-    assert "left" in text
+    assert "left" in text or width < 80
     for job in jobs:
         watched.end(job)
         watched.text() if job.turn % 4 == 0 else None
@@ -105,7 +105,7 @@ def test_it_fits_from_the_start_to_the_winners(width: int, height: int, objectiv
     watched.live.began(confirmation)
     watched.live.update(Progress(confirmation, "round", 2), ())
     text = watched.text()
-    assert f"round 2/4  confirming trial {tested.turn}, " in text
+    assert f"round 2/4  confirming trial {tested.turn}" in text
     assert "testing the winners" in text or width < 80
 
 
