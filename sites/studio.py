@@ -92,6 +92,7 @@ class Session:
         self.folders = Folders(path / "branches")
         self._base = replace(config, out=str(path))
         self._maps = maps
+        self.workshop = Workshop(None)
         self._crossed: dict[str, int] = {}
         self._bench: Bench | None = None
         self._current = ""

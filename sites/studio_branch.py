@@ -147,9 +147,9 @@ class Folders:
 
     def append(self, branch: Branch, snapshot: Snapshot) -> None:
         """The branch's last round, and what it can go on from."""
+        checkpoint.save(self.of(branch) / CHECKPOINT, snapshot, keep="all")
         with (self.of(branch) / ROUNDS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(report_to_json(branch.reports[-1]), allow_nan=False) + "\n")
-        checkpoint.save(self.of(branch) / CHECKPOINT, snapshot, keep="all")
 
     def snapshot(self, branches: Mapping[str, Branch], branch: Branch, round: int) -> Snapshot | None:
         """What a branch can go on from after a round; None: the beginning. Raises ValueError if it is damaged."""

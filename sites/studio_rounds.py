@@ -130,9 +130,9 @@ def fork(session: Session, command: Fork) -> Forked:
         raise ValueError(f"branch: name is {command.name!r}; take letters, digits, '_', '-' and '.'")
     if not 0 <= number <= parent.round:
         raise ValueError(f"branch: {parent.name} has done {parent.round} rounds; take a round from 0 to {parent.round}")
-    branch = parent.branched(command.name, number)
+    branch, bench = parent.branched(command.name, number), session.bench() if number == parent.round else None
     session.add(branch)
-    session.go_to(branch, session.bench() if number == parent.round else None)
+    session.go_to(branch, bench)
     return Forked(branch=branch, since=differences(parent.config, branch.config))
 
 
@@ -177,7 +177,8 @@ def _differences(first: Branch, second: Branch, rounds: int) -> list[tuple[Diffe
     """In settings, up to a round, and the rounds that had them."""
     found: dict[Difference, list[int]] = {}
     for number in range(1, rounds + 1):
-        for difference in differences(first.settings(number - 1), second.settings(number - 1)):
+        one, other = first.settings(number - 1), second.settings(number - 1)
+        for difference in differences(one, other) if one != other else ():
             found.setdefault(difference, []).append(number)
     return list(found.items())
 

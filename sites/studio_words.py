@@ -150,8 +150,8 @@ class Rounds(Command):
 class Measure(Command):
     """Shift to the target, and what chance would show.
 
-    By one measure, or all. In brackets the middle 95 % of what is measured when patients are exchanged at random
-    between the two; p is the part of those exchanges that lie as far apart.
+    By one measure, or all. From chance to: the middle 95 % of what is measured when patients are exchanged at random
+    between the two sites; p is the part of those exchanges that lie as far apart.
     """
 
     word = "measure"
