@@ -18,7 +18,7 @@ from tests.sweep_bench import Simulated, main, plain_trial, work_of
 from tests.sweeps.test_table_command import SCENARIO, SITE
 from tests.test_command_line import SMALL
 
-COUNTS = {"train_patients": 2, "val_patients": 1, "test_patients": 1, "center_fraction": 0.2}
+COUNTS = {"train_patients": 2, "val_patients": 1, "test_patients": 1, "slices": 4, "center_fraction": 0.2}
 
 
 def blurred(name: str, seed: int) -> Simulated:
@@ -44,10 +44,10 @@ def test_the_plain_loop_is_the_engines_training(tmp_path: Path) -> None:
     work: Counter[str] = Counter()
     values = {"alignment_weight": 20, "identifier_lr": 2e-3, "lr": 3e-3}
     psnr, _ = plain_trial(sites, config, values, work)
-    assert psnr == pytest.approx(reports[-1].sites["berta"].scores.psnr, abs=1e-3)
+    assert psnr == pytest.approx(reports[-1].sites["berta"].scores.psnr, abs=1e-4)
     assert psnr != pytest.approx(reports[0].sites["berta"].scores.psnr, abs=1e-2)  # it has been a way
     unlike, _ = plain_trial(sites, config, {**values, "alignment_weight": 0.0}, Counter())
-    assert psnr != pytest.approx(unlike, abs=1e-2)
+    assert psnr != pytest.approx(unlike, abs=1e-3)
     tested = Counter({"slices scored": 3 * 1 * 4})  # the loop's, by its caller
     assert work + tested == work_of(tmp_path)
 
