@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 training stopped, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if argv is None else argv
     began = BEGAN if argv is None else time.perf_counter()
-    from sites import commands, data_commands
+    from sites import commands
+    from sites.data import commands as data_commands
     from sweeps import commands as sweeps
 
     if arguments[:1] in (["--help"], ["-h"]):

@@ -21,7 +21,7 @@ from engine.summary import WIDEST, labelled, slice_pictures
 from engine.types import Preview, TrainingStopped, WorkerLost
 from sites.config import RunConfig
 from sites.federation import federate, resolve
-from sites.report import report_of
+from sites.report.figures import report_of
 from sites.run_directory import PICTURES, read_rounds, stored_config
 from sites.run_reader import read_json, read_previews
 from sites.settings import cli, parse_run

@@ -15,7 +15,7 @@ from engine.types import RoundReport
 from sites.config import ATLAS, FILES, RunConfig, Scenario, SiteConfig, names
 from sites.launch import FUSED, Workshop, factories, launch
 from sites.overrides import overridden
-from sites.report import draw_figures
+from sites.report.figures import draw_figures
 from sites.run_directory import new_directory, open_run
 from sites.run_summary import header, site_infos, summary
 from sites.scenario import load_scenario, take

@@ -14,7 +14,7 @@ from engine.checkpoint import atomically
 from engine.records import encoded
 from engine.types import Scores
 from sites.reconstruct import Reconstruction
-from sites.report import draw_slice
+from sites.report.figures import draw_slice
 from sites.sources.measured import SYNTHESISED, ZERO_PHASE
 
 Write = Callable[[Path, Reconstruction], None]

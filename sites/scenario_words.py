@@ -11,7 +11,6 @@ from sites.dials import DIALS, OF_MASKS
 from sites.scenario import load_scenario, scenario_file, scenarios
 from sites.shifts import parse_shift
 
-DEFAULT = RunConfig.scenario
 SHIFT = (
     ("run.py --shift contrast=0.5", "half the way, at the target"),
     ("run.py --shift contrast=0.5,ixi:snr=1", "and another, at the site ixi"),
@@ -21,9 +20,9 @@ SHIFT = (
 
 def overview(width: int) -> Iterator[str]:
     """All scenarios with their sites, then the dials and how they are turned; lines of at most `width` columns."""
-    for name in (DEFAULT, *(name for name in scenarios() if name != DEFAULT)):
+    for name in (RunConfig.scenario, *(name for name in scenarios() if name != DEFAULT)):
         scenario = load_scenario(name)
-        yield f"{name} (the default)" if name == DEFAULT else name
+        yield f"{name} (the default)" if name == RunConfig.scenario else name
         yield from _paragraph(scenario.summary, width)
         yield from _sites(scenario, width)
         yield ""
@@ -33,7 +32,7 @@ def overview(width: int) -> Iterator[str]:
         "change; --scenario takes yours too: mine.toml. They are in",
         width,
     )
-    yield f"  {scenario_file(DEFAULT).parent}"
+    yield f"  {scenario_file(RunConfig.scenario).parent}"
     yield ""
     yield "Dials of domain shift"
     yield from _paragraph(

@@ -1,42 +1,18 @@
-"""What `run.py table` does once its options are parsed; `shift`; `resume` and `show` of any directory."""
+"""Commands about many federations, and `resume` and `show` of whatever a directory holds."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
 
-from rich.console import Console, RenderableType
-from rich.text import Text
-from tyro.conf import OmitArgPrefixes
-
-from engine.config import ModelConfig, TrainConfig
-from sites import commands, studio_command
-from sites.config import PAPER, Preset
-from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
-from sweeps.curves_commands import curves, is_sweep, resume_curves, show_curves
-from sweeps.curves_directory import CURVES
+from sites import commands
+from sites.settings import cli
+from sites.studio import command as studio
+from sweeps.curves.commands import curves, is_sweep, resume_curves, show_curves
+from sweeps.curves.directory import CURVES
 from sweeps.directory import STUDY
-from sweeps.fill import fill, missing_words, refuse_failures
-from sweeps.scores import PatientScore
-from sweeps.statistics import summarize
-from sweeps.table import Plan, TableConfig
-from sweeps.table_directory import TABLE, finished, open_table, stored_table, table_warnings, write_table
-from sweeps.table_view import table_view
-
-HELP = """\
-Train methods on targets and compare them: the tables of Guo et al., CVPR 2021.
-
-Rows: zero-filled, Local (trained at the tested site alone), Cross (at another, mean of them), Fused (all shards in one
-place), FL-MR, FL-MRCM, and further --methods. Two studies: within the collaboration, and leave one out. Rows have the
-same patients, masks and, unless a method sets the network, initial weights. What is stored is not trained again: the
-same command goes on after an interruption, and one with more --methods, --seeds or --targets trains only what is new;
-the table shows what that command names.
-
-A seed of N sites takes N federations that train at one site; within, 1 fused and 1 a method (N for one that aligns
-with a target); leave-one-out, N fused and N a method. {count}"""
+from sweeps.tables.commands import resume_table, show_table
+from sweeps.tables.commands import table as table
+from sweeps.tables.directory import TABLE
 
 BOTH = """\
 run.py shift: domain shift, from none (0) to the full shift (1); `run.py scenarios` lists the dials.
@@ -46,32 +22,13 @@ run.py shift: domain shift, from none (0) to the full shift (1); `run.py scenari
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableCommand:
-    """Train methods on targets and compare them."""
-
-    config: str = ""
-    """TOML file with any of these options, for example a table's table.toml; the command line wins."""
-    preset: Preset | Literal["auto"] = "auto"
-    """demo: minutes on a CPU; paper: Guo et al.'s sizes; auto: paper if there is a GPU, demo otherwise."""
-    live: bool = True
-    """The live console; plain lines otherwise, and wherever the output is not a terminal."""
-    table: OmitArgPrefixes[TableConfig] = field(default_factory=TableConfig)
-
-
-def table(argv: Sequence[str], _began: float) -> None:
-    """Train what is missing of a table, and show it."""
-    command = parse_table(argv)
-    _complete(Plan(command.table), command.live)
-
-
 def shift(argv: Sequence[str], began: float) -> None:
     """Turn dials: by hand in the interactive console, or one through strengths over many federations."""
     if is_sweep(argv):
         return curves(argv)
     if {"--help", "-h"} & {*argv}:
         print(BOTH)
-    return studio_command.shift(argv, began)
+    return studio.shift(argv, began)
 
 
 def resume(argv: Sequence[str], began: float) -> None:
@@ -87,10 +44,10 @@ def resume(argv: Sequence[str], began: float) -> None:
     if kind is CURVES:
         return resume_curves(command.directory, command.live)
     if kind is STUDY:
-        from sweeps import study_commands
+        from sweeps.studies import commands as studies
 
-        return study_commands.resume(command.directory, command.live)
-    return _complete(Plan(stored_table(command.directory)), command.live)
+        return studies.resume(command.directory, command.live)
+    return resume_table(command.directory, command.live)
 
 
 def show(argv: Sequence[str], began: float) -> None:
@@ -99,86 +56,16 @@ def show(argv: Sequence[str], began: float) -> None:
     if CURVES.there(command.directory):
         return show_curves(command.directory)
     if STUDY.there(command.directory):
-        from sweeps import study_commands
+        from sweeps.studies import commands as studies
 
-        return study_commands.show(command.directory)
-    if not TABLE.there(command.directory):
-        return commands.show(argv, began)
-    plan = Plan(stored_table(command.directory))
-    return _show(plan, {federation.name: finished(federation) for federation in plan.federations})
+        return studies.show(command.directory)
+    if TABLE.there(command.directory):
+        return show_table(command.directory)
+    return commands.show(argv, began)
 
 
 def sweep(argv: Sequence[str], began: float) -> None:
     """Search settings; Optuna takes a second to import, which no other command must wait for."""
-    from sweeps import study_commands
+    from sweeps.studies import commands as studies
 
-    study_commands.sweep(argv, began)
-
-
-def parse_table(argv: Sequence[str]) -> TableCommand:
-    """The command line of `table`. Raises ValueError, in one line, for what cannot be understood."""
-    file = option(argv, "config", "")
-    stored, sites = file_options(Path(file)) if file else ([], ())
-    refuse_two_sources(file, sites, stored, argv)
-    default = _default([*stored, *argv], sites)
-    if stored:
-        cli(TableCommand, stored, "table", default=default, where=file)
-    if "--help" in argv or "-h" in argv:
-        count = _count([*stored, *(word for word in argv if word not in ("--help", "-h"))], default)
-        print(*(textwrap.fill(part, 80) for part in HELP.format(count=count).split("\n\n")), sep="\n\n")
-    return cli(TableCommand, [*stored, *argv], "table", default=default)
-
-
-def read_table(path: Path) -> TableConfig:
-    """A table's table.toml. Raises ValueError, in one line."""
-    options, sites = file_options(path)
-    return cli(TableCommand, options, "table", default=_default(options, sites), where=str(path)).table
-
-
-def _count(options: Sequence[str], default: TableCommand) -> str:
-    """How many federations these options take, in words; what is wrong with them does not keep help away."""
-    try:
-        planned = Plan(cli(TableCommand, options, "table", default=default).table)
-    except ValueError as error:
-        return f"(With the options given: {error}.)"
-    return f"With the options given: {len(planned.federations)} federations of {planned.config.rounds} rounds."
-
-
-def _default(options: Sequence[str], sites: tuple[Any, ...]) -> TableCommand:
-    settings: dict[str, Any] = {"institutions": sites}
-    if preset_of(options) == "paper":
-        settings |= {**PAPER["run"], "model": ModelConfig(**PAPER["model"]), "train": TrainConfig(**PAPER["train"])}
-    return TableCommand(table=TableConfig(**settings))
-
-
-def _complete(plan: Plan, live: bool) -> None:
-    """Train what is missing, write and show the table. Raises TrainingStopped if a federation did not end."""
-
-    def draw() -> RenderableType:
-        return table_view(summarize(_scores(stored), plan.layout), metrics=["psnr"], notes=False)
-
-    with open_table(plan):
-        stored = {federation.name: finished(federation) for federation in plan.federations}
-        try:
-            failures = fill(plan.federations, stored, finished, plan.config.pool, plan.out, draw, live)
-        finally:
-            if _scores(stored):
-                write_table(plan, _scores(stored))
-    _show(plan, stored)
-    refuse_failures(failures, plan.federations)
-
-
-Stored = dict[str, list[PatientScore] | None]  # by federation, in the plan's order; None: not done
-
-
-def _scores(stored: Stored) -> list[PatientScore]:
-    return [score for scores in stored.values() if scores for score in scores]
-
-
-def _show(plan: Plan, stored: Stored) -> None:
-    console, missing = Console(), missing_words(stored, plan.out)
-    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=table_warnings(plan)))
-    if missing:
-        console.print(Text(missing))
-    console.print(Text(" (table.md, table.tex, table.csv, patients.csv, figures/train_test.png)", "bright_black"))
-    console.print(Text(f"table: {plan.out}"), soft_wrap=True)
+    studies.sweep(argv, began)

@@ -94,9 +94,9 @@ def order(study: Sequence[str], trials: int) -> tuple[RunConfig, list[Values]]:
     """The resolved federation of a study's options, and values for its trials from the sweep's default space."""
     from sites.federation import resolve
     from sites.settings import parse_federation
-    from sweeps.search import around
-    from sweeps.space import Number
-    from sweeps.study_commands import SweepCommand
+    from sweeps.studies.commands import SweepCommand
+    from sweeps.studies.search import around
+    from sweeps.studies.space import Number
 
     run = parse_federation(SweepCommand, study, "sweep").run
     draw, space = random.Random(0), [each for each in around(run).parameters if isinstance(each, Number)]
@@ -146,7 +146,7 @@ def work_of(study: Path) -> Counter[str]:
 
 def show_study(study: Path, began: float, ended: float) -> None:
     """Where a sweep's time went outside its trials, and how long they take to their first step."""
-    from sweeps.journal import stored_study
+    from sweeps.studies.journal import stored_study
 
     stored = stored_study(study, "", study.name)
     trials = sorted(stored.get_trials(), key=lambda trial: trial.number)
@@ -164,7 +164,7 @@ def first_step(study: Path, trial: optuna.trial.FrozenTrial) -> float:
     All of its time that is no round's, that after the last round too; then the first round's encoding and first batch.
     """
     from sites.run_directory import read_rounds
-    from sweeps.workers import TURN
+    from sweeps.studies.workers import TURN
 
     reports = read_rounds(study / "trials" / str(trial.user_attrs[TURN]))
     assert trial.duration is not None

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 import run
-from sites import studio_command
 from sites.anatomy import Maps
-from sites.studio_words import COMMANDS
-from tests.sites.test_studio import EVERYTHING
+from sites.studio import command as studio_command
+from sites.studio.words import COMMANDS
+from tests.sites.studio.test_session import EVERYTHING
 from tests.test_command_line import ROOT, SITE, SMALL, TINY, command
 
 

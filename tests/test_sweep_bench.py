@@ -15,7 +15,7 @@ from sites.config import RunConfig, SiteConfig
 from sites.federation import federate
 from sites.site import Site
 from tests.sweep_bench import Simulated, main, plain_trial, work_of
-from tests.sweeps.test_table_command import SCENARIO, SITE
+from tests.sweeps.tables.test_table_command import SCENARIO, SITE
 from tests.test_command_line import SMALL
 
 COUNTS = {"train_patients": 2, "val_patients": 1, "test_patients": 1, "slices": 4, "center_fraction": 0.2}

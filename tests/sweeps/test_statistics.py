@@ -27,7 +27,7 @@ from sweeps.scores import (
     unit_values,
 )
 from sweeps.statistics import bold, holm, signed_rank_test, summarize
-from tests.sweeps.tables import synthetic
+from tests.sweeps.tables.scores import synthetic
 
 PROBABILITIES = st.dictionaries(st.integers(), st.floats(0, 1), max_size=12)
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20)

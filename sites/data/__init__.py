@@ -1,0 +1,1 @@
+"""`run.py data`: looking at, checking and converting real data."""

@@ -1,0 +1,1 @@
+"""`run.py shift`: an interactive session about domain shift."""

@@ -1,0 +1,1 @@
+"""`run.py shift --sweep`: scores against the strength of a shift."""

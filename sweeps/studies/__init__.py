@@ -1,0 +1,1 @@
+"""`run.py sweep`: Optuna over many federations."""

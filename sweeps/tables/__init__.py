@@ -1,0 +1,1 @@
+"""`run.py table`: methods by targets."""
