@@ -20,7 +20,7 @@ SHIFT = (
 
 def overview(width: int) -> Iterator[str]:
     """All scenarios with their sites, then the dials and how they are turned; lines of at most `width` columns."""
-    for name in (RunConfig.scenario, *(name for name in scenarios() if name != DEFAULT)):
+    for name in (RunConfig.scenario, *(name for name in scenarios() if name != RunConfig.scenario)):
         scenario = load_scenario(name)
         yield f"{name} (the default)" if name == RunConfig.scenario else name
         yield from _paragraph(scenario.summary, width)

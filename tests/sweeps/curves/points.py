@@ -1,4 +1,4 @@
-"""Synthetic points of curves for the tests, and for looking at what they make: `python -m tests.sweeps.curves.points 80`."""
+"""Synthetic points of curves; `python -m tests.sweeps.curves.points 80` shows what they make."""
 
 from __future__ import annotations
 

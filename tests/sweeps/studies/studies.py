@@ -1,4 +1,4 @@
-"""Studies of a function in place of federations; `python -m tests.sweeps.studies.studies DIR` dies with a trial under way."""
+"""Studies of a function in place of federations; as a program, with a directory, it dies with a trial under way."""
 
 from __future__ import annotations
 
