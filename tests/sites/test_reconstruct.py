@@ -210,7 +210,7 @@ def test_a_simulated_patient_is_undersampled_as_its_shift_says(
         assert np.array_equal(result.volume.mask, scored[3 * number : 3 * number + 3])  # type: ignore[arg-type]
         kind = "random" if number == 0 else "equispaced"
         assert f"as anna does, {kind} columns × 8" in result.volume.sampling
-    own = replace(ANNA, acceleration=8, center_fraction=0.1)
+    own = replace(ANNA, acceleration=8, center_fraction=0.05)
     foreign = apply_network(run, run_dir, find_volume(run, "berta"), "anna")
     assert np.array_equal(foreign.volume.mask, np.tile(patient_mask(own, 16, "berta-002"), (3, 1)))  # type: ignore[arg-type]
 

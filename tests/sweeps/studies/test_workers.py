@@ -19,7 +19,7 @@ from sweeps.studies.samplers import sampling
 from sweeps.studies.workers import WORKERS, Claim, at_work, by_turn, claim, recover
 from tests.sweeps.studies.studies import SPACE, outcome, study_of, work
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DRAW = sampling("tpe", SPACE, objectives("target-psnr"), 0)
 
 
