@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from sweeps.studies.plan import StudyPlan, Trial, corners
 from sweeps.studies.winners import untested, winners
 from sweeps.studies.workers import WORKERS, Worker, by_turn, claim, recover
 
+PATIENCE = 0.5  # seconds between looks at what other processes do
 REASON, ROUNDS = "reason", "rounds"  # of a trial's attributes: why it failed, how many rounds it trained
 
 
@@ -107,10 +109,16 @@ class _Session:
             if self._pool.running:
                 self._take_in(self._pool.wait())
             elif not recover(self._study, self._worker):
-                break
+                if not self._others_train():  # the winner is not known before
+                    break
+                time.sleep(PATIENCE)
         with ThreadPoolExecutor(1) as thread, _one_at_a_time(self._plan.out / WORKERS / "winners.lock"):
             thread.submit(meanwhile)
             self._test()
+
+    def _others_train(self) -> bool:
+        """Whether another process is at a trial."""
+        return any(trial.state == TrialState.RUNNING for trial in by_turn(self._study).values())
 
     def _begin(self) -> bool:
         """Give another trial to the pool, if there is to be one."""

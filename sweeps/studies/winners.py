@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,10 @@ class Estimate:
 
     @staticmethod
     def of(values: Sequence[float], paired: bool = False) -> Estimate:
-        """Of the values of units."""
-        p = signed_rank_test(values)[0] if paired and values else None
+        """Of the values of units; NaN of none."""
+        if not values:
+            return Estimate(math.nan, math.nan, 0)
+        p = signed_rank_test(values)[0] if paired else None
         return Estimate(*interval(values), len(values), p)
 
 

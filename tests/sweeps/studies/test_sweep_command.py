@@ -131,7 +131,26 @@ def test_two_processes_share_a_study(options: list[str], tmp_path: Path) -> None
     complete = study_of(tmp_path / "study").get_trials(states=(TrialState.COMPLETE,))
     assert sorted(trial.user_attrs[TURN] for trial in complete) == list(range(6))
     assert len({trial.user_attrs["worker"] for trial in complete}) == 2
-    assert summary(tmp_path / "study")["winners"][0]["searched"] is not None
+    (winner,) = summary(tmp_path / "study")["winners"]
+    assert winner["searched"] is not None
+    tested = [path.parent.name for path in (tmp_path / "study/trials").glob("*/summary.json")]
+    assert tested == [str(winner["turn"])]  # who was done first waited for the other
+
+
+@pytest.mark.slow
+def test_a_trial_whose_process_is_killed_is_tried_again(options: list[str], tmp_path: Path) -> None:
+    """As the system kills for memory: with fewer beside it, from its beginning, to the same value."""
+    longer = [*options, *SEARCH, "--rounds", "20", "--trials", "2", "--parallel", "2"]
+    process = subprocess.Popen(command(*longer), stdout=subprocess.DEVNULL)
+    trials = tmp_path / "study/trials"
+    wait_for(lambda: len(list(trials.glob("*/rounds.jsonl"))) == 2, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    next(child for child in children if "FederationWorker" in " ".join(child.cmdline())).kill()
+    assert process.wait(timeout=180) == 0
+    killed = told(tmp_path / "study")
+    assert run.main([*longer, "--out", str(tmp_path / "again")]) == 0
+    assert killed == told(tmp_path / "again")
+    assert summary(tmp_path / "study")["trials"]["complete"] == 2
 
 
 @pytest.mark.slow
