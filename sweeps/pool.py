@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -101,14 +101,21 @@ class Progress(Generic[J]):
 class FederationWorker:
     """The Ray actor."""
 
-    def __init__(self, maps: Maps | None, gpu: float, shelf: Path | None) -> None:
+    def __init__(self, gpu: float, shelf: Path | None) -> None:
+        import sites.site  # noqa: F401  torch comes with it, which takes a second: while the anatomy is on its way
+
         cap_memory(gpu)
-        self._workshop = Workshop(maps, shelf)
+        self._shelf = shelf
+        self._workshop: Workshop | None = None
         self._streams: list[Iterator[RoundReport]] = []
 
-    def begin(self, job: Job) -> None:
-        """Take up a job's federations where their run directories are; what was not left is."""
+    def begin(self, job: Job, maps: Maps | None) -> None:
+        """Take up a job's federations where their run directories are; what was not left is.
+
+        maps: the same every time.
+        """
         self.leave()
+        self._workshop = self._workshop or Workshop(maps, self._shelf)
         self._job, self._round = job, 0
         self._starts = [_Start() for _ in job.configs]
         self._streams = [
@@ -262,7 +269,7 @@ def open_pool(
             memory = memory_bytes() if own else None
             shared = share(config, own or machine, jobs, largest, memory)
             waiting.result()
-            yield Pool(shared, maps.result() if maps else None, shelf)
+            yield Pool(shared, maps, shelf)
 
 
 @dataclass
@@ -279,7 +286,7 @@ class Pool(Generic[J]):
     """Workers, and the jobs they are at. Ask `idle` before `start`."""
 
     share: Share
-    maps: Maps | None
+    maps: Future[Maps] | None
     shelf: Path | None = None
     _running: dict[Any, _Running[J]] = field(default_factory=dict)  # by what is awaited
     _tries: dict[str, int] = field(default_factory=dict)
@@ -290,9 +297,9 @@ class Pool(Generic[J]):
         import ray
 
         self._ray = ray
-        self._maps = ray.put(self.maps)
         self._room = self.share.at_once
         self._idle += [self._worker() for _ in range(self._room)]
+        self._maps = ray.put(self.maps.result() if self.maps else None)
 
     @property
     def running(self) -> int:
@@ -307,7 +314,7 @@ class Pool(Generic[J]):
     def start(self, job: J) -> None:
         """Begin a job, on a worker that is idle."""
         worker = self._idle.pop() if self._idle else self._worker()
-        worker.begin.remote(job)
+        worker.begin.remote(job, self._maps)
         self._running[worker.advance.remote()] = _Running(job, worker)
 
     def stop(self, job: J) -> None:
@@ -359,4 +366,4 @@ class Pool(Generic[J]):
     def _worker(self) -> Any:
         actor = self._ray.remote(FederationWorker)
         options = actor.options(num_cpus=self.share.cpus, num_gpus=self.share.gpus)
-        return options.remote(self._maps, self.share.gpus, self.shelf)
+        return options.remote(self.share.gpus, self.shelf)
