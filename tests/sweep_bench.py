@@ -3,13 +3,14 @@
 The loop is what one would write by hand for this study: two processes, each with half the trials, one after the other,
 FL-MRCM with torch.optim, every round scored, one trial tested; no Optuna, no Ray, no files but a JSON at the end. Both
 must have taken the same number of optimiser steps and scored the same number of slices. Printed: the wall time of each
-whole process, the ratios pair by pair, and for a trial of the sweep the time from its start to its first optimiser
-step. Options after `--` go to both, for example `-- --channels 4`.
+whole process, their ratio, what other processes took of the machine meanwhile, and for trials of the sweep the time
+from their start to their first optimiser step. Options after `--` go to both, for example `-- --channels 4`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import multiprocessing
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 PROCESSES = 2
 SCORED = 16  # slices a forward pass without gradients, as the engine has it
-QUIET, PATIENCE = 1.5, 600  # load average over a minute to begin at, and seconds to wait for it
+QUIET, PATIENCE = 0.15, 600  # cores that others may take when one begins, and seconds to wait for it
+DISTURBED = 0.15  # cores that others took, in the mean: such a pair does not count if there is another
 Values = Mapping[str, float]
 
 
@@ -68,25 +70,24 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     """Alternate the two and print. Raises RuntimeError if one fails, or they did not do the same work."""
     study = ["--trials", f"{options.trials}", "--rounds", f"{options.rounds}", *options.more]
     (folder / "order").write_bytes(pickle.dumps(order(study, options.trials)))
-    wait_for_quiet(options.patience)
-    print(f"\n{'':<10}{'plain loop, s':>16}{'sweep, s':>12}{'ratio':>9}    load average before each")
-    ratios = []
-    for pair in range(options.pairs):
-        loads = [os.getloadavg()[0]]
-        plain = seconds(["-m", "tests.sweep_bench", "--loop", str(folder)])
-        loads.append(os.getloadavg()[0])
-        out = folder / f"study{pair}"
-        began = time.time()
-        swept = seconds(["run.py", "sweep", *study, "--parallel", str(PROCESSES), "--out", str(out)])
-        ended = time.time()
-        ratios.append(swept / plain)
-        told = ", ".join(f"{load:.1f}" for load in loads)
-        print(f"{f'pair {pair + 1}':<10}{plain:>16.1f}{swept:>12.1f}{ratios[-1]:>9.3f}    {told}", flush=True)
+    print(subprocess.run(["uptime"], capture_output=True, text=True).stdout.strip())
+    print(f"\n{'':<8}{'plain loop, s':>16}{'sweep, s':>12}{'ratio':>9}    cores that others took meanwhile")
+    pairs = []
+    for number in range(1, options.pairs + 1):
+        out = folder / f"study{number}"
+        loop = timed(["-m", "tests.sweep_bench", "--loop", str(folder)], options.patience)
+        sweep = timed(["run.py", "sweep", *study, "--parallel", f"{PROCESSES}", "--out", str(out)], options.patience)
+        pairs.append((loop, sweep))
+        numbers = f"{loop.seconds:>16.1f}{sweep.seconds:>12.1f}{sweep.seconds / loop.seconds:>9.3f}"
+        print(f"pair {number:<3}{numbers}    {loop.others:.2f}, {sweep.others:.2f}", flush=True)
         done = json.loads((folder / "loop.json").read_text())["work"]
         if done != work_of(out):
             raise RuntimeError(f"not the same work: the loop {done}, the sweep {dict(work_of(out))}")
-        show_study(out, began, ended)
-    print(f"{'median':<10}{statistics.median(ratios):>37.3f}    the bar: 1 / 0.8 = 1.25")
+        show_study(out, sweep)
+    quiet = [pair for pair in pairs if max(each.others for each in pair) < DISTURBED]
+    ratio = statistics.median(sweep.seconds / loop.seconds for loop, sweep in quiet or pairs)
+    of = f"{len(quiet)} undisturbed pairs" if quiet else "all pairs, all of them disturbed"
+    print(f"median ratio of {of}: {ratio:.3f}; the bar is 1 / 0.8 = 1.25")
     print(f"each did: {', '.join(f'{done[what]} {what}' for what in (STEPS, IDENTIFIER_STEPS, SLICES))}")
 
 
@@ -104,24 +105,49 @@ def order(study: Sequence[str], trials: int) -> tuple[RunConfig, list[Values]]:
     return resolve(run), [dict(row) for row in rows]
 
 
-def wait_for_quiet(patience: float) -> None:
-    """Until nobody else computes, or patience ends."""
+@dataclass(frozen=True)
+class Timing:
+    """Of a whole process. began: as `time.time` has it; others: cores that other processes took, in the mean."""
+
+    began: float
+    seconds: float
+    others: float
+
+
+def timed(arguments: Sequence[str], patience: float) -> Timing:
+    """Run a Python process once the machine is quiet, or patience ends. Raises RuntimeError if it fails."""
+    import psutil
+
     until = time.monotonic() + patience
-    while os.getloadavg()[0] > QUIET and time.monotonic() < until:
-        time.sleep(5)
-    print(subprocess.run(["uptime"], capture_output=True, text=True).stdout.strip())
-
-
-def seconds(arguments: Sequence[str]) -> float:
-    """Wall time of a whole Python process. Raises RuntimeError if it fails."""
-    began = time.perf_counter()
-    done = subprocess.run(
+    while psutil.cpu_count() * psutil.cpu_percent(interval=3) / 100 > QUIET and time.monotonic() < until:
+        pass
+    own: dict[tuple[int, float], float] = {}  # CPU seconds of its processes
+    before, began, clock = busy(), time.time(), time.perf_counter()
+    process = subprocess.Popen(
         [sys.executable, *arguments], stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} ended with status {done.returncode}; its message is above")
-    return time.perf_counter() - began
+    family = psutil.Process(process.pid)
+    while True:
+        try:
+            process.wait(timeout=1)
+            break
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(psutil.Error):  # one that has just ended
+                for each in [family, *family.children(recursive=True)]:
+                    own[each.pid, each.create_time()] = sum(each.cpu_times()[:2])
+    seconds = time.perf_counter() - clock
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with status {process.returncode}; its message is above")
+    return Timing(began, seconds, (busy() - before - sum(own.values())) / seconds)
+
+
+def busy() -> float:
+    """CPU seconds that the machine has computed."""
+    import psutil
+
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 STEPS, IDENTIFIER_STEPS, SLICES = "optimiser steps", "steps of identifiers", "slices scored"
@@ -144,18 +170,20 @@ def work_of(study: Path) -> Counter[str]:
     return work
 
 
-def show_study(study: Path, began: float, ended: float) -> None:
+def show_study(study: Path, whole: Timing) -> None:
     """Where a sweep's time went outside its trials, and how long they take to their first step."""
-    from sweeps.studies.journal import stored_study
+    from sweeps.journal import stored_study
 
     stored = stored_study(study, "", study.name)
     trials = sorted(stored.get_trials(), key=lambda trial: trial.number)
     first = min(trial.datetime_start.timestamp() for trial in trials if trial.datetime_start)
     last = max(trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete)
     cold, warm = ([first_step(study, trial) for trial in some] for some in (trials[:PROCESSES], trials[PROCESSES:]))
+    ended = whole.began + whole.seconds
     told = f"median {statistics.median(warm):.2f}, at most {max(warm):.2f}" if warm else "none"
-    print(f"{'':<10}to the first trial's start {first - began:.1f} s, after the last trial's end {ended - last:.1f} s")
-    print(f"{'':<10}a trial's start to its first step: {told} s; the first trials' {max(cold):.1f} s", flush=True)
+    outside = first - whole.began, ended - last
+    print(f"{'':<8}to the first trial's start {outside[0]:.1f} s, after the last trial's end {outside[1]:.1f} s")
+    print(f"{'':<8}a trial's start to its first step: {told} s; the first trials' {max(cold):.1f} s", flush=True)
 
 
 def first_step(study: Path, trial: optuna.trial.FrozenTrial) -> float:
@@ -163,14 +191,15 @@ def first_step(study: Path, trial: optuna.trial.FrozenTrial) -> float:
 
     All of its time that is no round's, that after the last round too; then the first round's encoding and first batch.
     """
-    from sites.run_directory import read_rounds
-    from sweeps.studies.workers import TURN
+    from sites.run_directory import read_rounds, stored_config
+    from sweeps.workers import TURN
 
-    reports = read_rounds(study / "trials" / str(trial.user_attrs[TURN]))
+    path = study / "trials" / str(trial.user_attrs[TURN])
+    reports, batch_size = read_rounds(path), stored_config(path).train.batch_size
     assert trial.duration is not None
     outside = trial.duration.total_seconds() - sum(sum(report.seconds.values()) for report in reports)
     speed = reports[0].speed[min(reports[0].speed)]  # sites train in name order
-    return outside + reports[0].seconds["encode"] + 8 / speed.input + 8 / speed.training
+    return outside + reports[0].seconds["encode"] + batch_size / speed.input + batch_size / speed.training
 
 
 # ---- the plain loop -----------------------------------------------------------------------------------------

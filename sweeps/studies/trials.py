@@ -11,7 +11,7 @@ import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -71,7 +71,7 @@ def run_study(
 ) -> None:
     """Complete the study: its trials, its winners' test patients, their confirmation.
 
-    meanwhile: done in a thread of its own while the winners are tested, which leaves cores free.
+    meanwhile: done in a thread of its own once no trial is left to begin, which leaves cores free.
     Raises ValueError for what the machine has no room for, TrainingStopped if a winner cannot be trained again.
     """
     recover(study, worker)
@@ -105,18 +105,21 @@ class _Session:
 
     def run(self, meanwhile: Callable[[], None]) -> None:
         """Until there is nothing to do."""
-        while True:
-            while self._pool.idle and self._begin():
-                pass
-            if self._pool.running:
-                self._take_in(self._pool.wait())
-            elif not recover(self._study, self._worker):
-                if not self._others_train():  # the winner is not known before
-                    break
-                time.sleep(PATIENCE)
-        with ThreadPoolExecutor(1) as thread, _one_at_a_time(self._plan.out / WORKERS / "winners.lock"):
-            thread.submit(meanwhile)
-            self._test()
+        with ThreadPoolExecutor(1) as thread:
+            aside: Future[None] | None = None
+            while True:
+                while self._pool.idle and self._begin():
+                    pass
+                if self._pool.idle:  # nothing is left to begin
+                    aside = aside or thread.submit(meanwhile)
+                if self._pool.running:
+                    self._take_in(self._pool.wait())
+                elif not recover(self._study, self._worker):
+                    if not self._others_train():  # the winner is not known before
+                        break
+                    time.sleep(PATIENCE)
+            with _one_at_a_time(self._plan.out / WORKERS / "winners.lock"):
+                self._test()
 
     def _others_train(self) -> bool:
         """Whether another process is at a trial."""
