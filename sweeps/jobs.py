@@ -58,7 +58,7 @@ class FederationWorker:
     """The Ray actor."""
 
     def __init__(self, gpu: float, shelf: Path | None) -> None:
-        import sites.site  # noqa: F401  torch comes with them, which takes a second: while the anatomy is on its way
+        import sites.site  # noqa: F401  torch comes with it, which takes a second: while the anatomy is on its way
 
         cap_memory(gpu)
         self._shelf = shelf
