@@ -127,8 +127,8 @@ def checked(site: SiteConfig) -> SiteConfig:
             )
         if not moves(dial, turned):
             raise ValueError(
-                f"site {site.name!r}: shift {name} moves nothing, the site is there already; take another, for "
-                f"example {_alternative(name, turned)}"
+                f"site {site.name!r}: shift {name} moves nothing, the site is there already; "
+                f"{_alternative(name, turned)}"
             )
         turned = dial.turn(turned, 1.0 if dial.by_patient else strengths[name])
     return replace(site, shift=format_shift(strengths))
@@ -140,10 +140,12 @@ def moves(dial: Dial, site: SiteConfig) -> bool:
 
 
 def _alternative(name: str, site: SiteConfig) -> str:
-    """The next dial that moves a site."""
+    """What to do instead: take the next dial that moves a site, if there is one."""
     order = list(DIALS)
     place = order.index(name)
-    return next(other for other in (*order[place + 1 :], *order[:place]) if moves(DIALS[other], site))
+    others = (other for other in (*order[place + 1 :], *order[:place]) if moves(DIALS[other], site))
+    other = next(others, None)
+    return f"take another, for example {other}" if other else "leave it out"
 
 
 def shift_sites(sites: Sequence[SiteConfig], text: str, target: str) -> tuple[SiteConfig, ...]:
