@@ -7,11 +7,11 @@ of the institution (`SiteConfig.shift`).
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from engine.validation import closest
 from sites.dials import DIALS, OF_MASKS, Dial
 from sites.site_config import ATLAS, SiteConfig
 
@@ -57,9 +57,7 @@ def format_shift(strengths: Mapping[str, float]) -> str:
 
 def _check_dial(name: str) -> None:
     if name not in DIALS:
-        close = difflib.get_close_matches(name, DIALS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(DIALS)}"
-        raise ValueError(f"shift {name!r} is unknown; {hint}")
+        raise ValueError(f"shift {name!r} is unknown; {closest(name, DIALS)}")
 
 
 def _strength(name: str, value: str | float) -> float:
