@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.cohort import LocalCohort
-from engine.driver import Driver, Snapshot
+from engine.driver import Driver
 from engine.ledger import SCORE_BYTES
+from engine.outcomes import Snapshot
 from engine.shift import shift_values, shifts
 from engine.streams import rng
 from engine.types import Array, Broadcast, Preview, RoundReport, Sample, Scores, Shift, SiteScores, Split

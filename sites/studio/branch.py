@@ -13,7 +13,7 @@ import tomli_w
 
 from engine import checkpoint
 from engine.checkpoint import write_atomically
-from engine.driver import Snapshot
+from engine.outcomes import Snapshot
 from engine.records import report_to_json
 from engine.types import RoundReport
 from sites.config import RunConfig, SiteConfig, flat, stated
