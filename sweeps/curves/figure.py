@@ -14,8 +14,9 @@ import numpy as np
 
 from engine.checkpoint import atomically
 from engine.shift import MEASURES
+from sites.intervals import written
 from sites.report.curves import COLORS, DASHED, FAINT, STYLE, figure_of, plain
-from sweeps.curves.notes import first_strength, heading, signed, unit_words
+from sweeps.curves.notes import first_strength, heading, unit_words
 from sweeps.curves.statistics import Cost, Curves
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry, Metric
@@ -160,7 +161,7 @@ def draw_cost(axis: Axes, curves: Curves, measure: str, cost: Cost) -> None:
     """A dot a federation; each method's ρ above, in its colour."""
     for i, method in enumerate(curves.methods):
         dots = [dot for dot in curves.dots if dot.method == method and measure in dot.shift]
-        color, rho = color_of(curves, method), signed(curves.rho(measure, method, cost), 2)
+        color, rho = color_of(curves, method), written(curves.rho(measure, method, cost), 2, signed=True)
         x, y = [dot.shift[measure] for dot in dots], [getattr(dot, cost) for dot in dots]
         axis.plot(x, y, color=color, **DOT)
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 7}
