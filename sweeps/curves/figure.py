@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.checkpoint import atomically
 from engine.shift import MEASURES
@@ -20,7 +21,6 @@ from sweeps.curves.notes import first_strength, heading, unit_words
 from sweeps.curves.statistics import Cost, Curves
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry, Metric
-from sweeps.tables.train_test import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def draw_gains(axis: Axes, curves: Curves) -> None:
 
 def _line(
     axis: Axes, x: Sequence[float], estimates: Sequence[tuple[float, float]], curves: Curves, method: str
-) -> Grid:
+) -> npt.NDArray[np.float64]:
     """Through means, in a band of their intervals, half of which are returned: 0 where not known."""
     means, half = np.array([mean for mean, _ in estimates]), np.nan_to_num([half for _, half in estimates])
     axis.fill_between(x, means - half, means + half, color=color_of(curves, method), alpha=0.15, lw=0)

@@ -6,10 +6,8 @@ from engine.shift import MEASURES
 from sites.intervals import spelled, written
 from sweeps.curves.notes import in_six
 from sweeps.curves.statistics import Curves
-from sweeps.notes import DIGITS, MARKS
+from sweeps.notes import DIGITS, MARKS, MISSING
 from sweeps.scores import ZERO_FILLED, Metric
-
-MISSING = "…"
 
 
 def score_lines(curves: Curves, metric: Metric) -> list[list[str]]:

@@ -11,16 +11,15 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.padding import Padding
 from rich.text import Text
 
-from engine.columns import Column, cut, fit, line, longest, titles
+from engine.columns import Column, cut, fit, line, longest, shorten, titles
 from engine.pictures import line_chart
 from engine.shift import MEASURES
 from engine.standings import one_line
 from sites.intervals import fixed, written
 from sweeps.curves.notes import curve_footnotes, heading, in_six, saturations
 from sweeps.curves.statistics import Curves, Estimate
-from sweeps.notes import MARKS
+from sweeps.notes import MARK_COLORS, MARKS, MISSING
 from sweeps.scores import ZERO_FILLED, Entry
-from sweeps.tables.view import MARK_COLORS, MISSING, shorten
 
 COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 DIM = "bright_black"

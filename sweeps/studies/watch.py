@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.board import spinner
-from engine.columns import cut
+from engine.columns import cut, shorten
 from engine.standings import clock_time, one_line
 from sweeps.pool import Job, Progress
 from sweeps.studies.board import Standing, StudyBoard, Working
@@ -25,7 +25,6 @@ from sweeps.studies.trials import StudyWatcher
 from sweeps.studies.winners import winners
 from sweeps.studies.words import params_text, plural, values_text
 from sweeps.studies.workers import TURN
-from sweeps.tables.view import shorten
 
 PLAIN = 120  # columns of a line, as far as its parameters can be cut
 
