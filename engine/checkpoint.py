@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from engine.driver import Snapshot
+from engine.outcomes import Snapshot
 from engine.types import Array, ServerState
 
 Keep = int | Literal["all"]

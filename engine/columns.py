@@ -63,6 +63,21 @@ def cut(text: Text, width: int) -> Text:
     return text
 
 
+def shorten(text: str, width: int) -> str:
+    """To at most `width` columns, with … in the middle: names tend to differ at the end."""
+    if cell_len(text) <= width:
+        return text
+    head, tail = "", ""
+    for left in range(len(text)):
+        if cell_len(head + text[left] + tail) > width - 1:
+            break
+        head += text[left]
+        if cell_len(head + text[-1 - left] + tail) > width - 1:
+            break
+        tail = text[-1 - left] + tail
+    return head + "…" + tail if width > 0 else ""
+
+
 def _needed(columns: Sequence[Column[R]]) -> int:
     return sum(column.width + GAP for column in columns) - GAP
 

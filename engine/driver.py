@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from engine.algorithms.base import Algorithm
-from engine.cohort import Cohort, RayCohort, SiteFactory
-from engine.config import Setting
+from engine.cohort import Cohort
 from engine.ledger import SCORE_BYTES, Ledger
-from engine.placement import Plan
+from engine.outcomes import Facts, Outcome, Roles, Snapshot, Stopwatch
 from engine.shift import shifts
 from engine.streams import rng
 from engine.types import (
     UNSCORED,
     Array,
     Broadcast,
-    Preview,
     RoundReport,
     Sample,
-    Scores,
     ServerState,
     Shift,
     SiteRound,
@@ -32,89 +27,9 @@ from engine.types import (
     Split,
     WorkerLost,
 )
-from engine.weights import Layout, weighted_mean
+from engine.weights import weighted_mean
 
 MAX_LOST = 3  # workers that may die in a run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roles:
-    """Who does what. sources train; the target is aligned to; everyone is scored but for those named. In name order."""
-
-    everyone: tuple[str, ...]
-    sources: tuple[str, ...]
-    target: str | None
-    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of a source that holds the shards of several sites: whose."""
-    unscored: tuple[str, ...] = ()
-    """Without validation patients: not scored between the rounds."""
-    untested: tuple[str, ...] = ()
-    """Without test patients: not scored at the end."""
-
-    @property
-    def receivers(self) -> tuple[str, ...]:
-        """Those who need a round's weights: they train, or are scored."""
-        training = {name for source in self.sources for name in self.parts.get(source, (source,))}
-        return tuple(name for name in self.everyone if name in training or name not in self.unscored)
-
-    def scored(self, split: Split) -> tuple[str, ...]:
-        """Those with patients in the validation or the test split."""
-        without = self.untested if split == "test" else self.unscored
-        return tuple(name for name in self.everyone if name not in without)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """What a run can go on from: the server's state and each site's opaque one."""
-
-    server: ServerState
-    sites: Mapping[str, Array] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known before the first round. private_layout: of the weights that each site keeps for itself.
-
-    notes: what every report must say of a site's data
-    samples: of the initial network, where shift is measured; empty if the run goes on from a snapshot
-    """
-
-    train_slices: Mapping[str, int]
-    zero_filled: Mapping[str, Scores]
-    layout: Layout
-    private_layout: Layout
-    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    samples: Mapping[str, Sample] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The end of a run: each site's scores on its test patients, pictures, what crossed after the last round.
-
-    private: [R] what each site that trained keeps for itself, if the method is a personal one
-    samples: of the trained network, where shift is measured
-    """
-
-    test: Mapping[str, SiteScores]
-    zero_filled: Mapping[str, SiteScores]
-    private: Mapping[str, Array]
-    previews: Sequence[Preview]
-    ledger: Mapping[str, int]
-    samples: Mapping[str, Sample] = field(default_factory=dict)
-
-
-class Stopwatch:
-    """Seconds by phase: each `lap` books the time since the last one."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Book the time since the last lap under a phase."""
-        now = time.perf_counter()
-        self.seconds[phase] = now - self._last
-        self._last = now
 
 
 class Driver:
@@ -359,33 +274,3 @@ class Driver:
 def mean_private(kept: Mapping[str, Array]) -> Array:
     """[R] what stands in for the weights of its own that a site without training has not: the others' mean."""
     return weighted_mean(list(kept.values()), [1.0] * len(kept))
-
-
-Handed = tuple[ServerState, Mapping[str, Any]]
-
-
-class DriverActor:
-    """The Ray actor around a driver: it owns the workers, and streams its rounds."""
-
-    def __init__(self, setting: Setting, plan: Plan, roles: Roles, shift_every: int) -> None:
-        self._cohort = RayCohort(setting, plan)
-        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every, setting.seed)
-
-    def start(self, factories: Mapping[str, SiteFactory], shared: Sequence[Any], snapshot: Snapshot | None) -> Facts:
-        """Build the sites. shared: a list of one object reference, which only the workers resolve."""
-        self._cohort.build(factories, shared[0])
-        return self._driver.start(snapshot)
-
-    def run(self, rounds: int, snapshot_every: int) -> Iterator[tuple[RoundReport, Handed | None]]:
-        """`Driver.run`; of a snapshot the server's state, and references to the sites'."""
-        for report, snapshot in self._driver.run(rounds, snapshot_every):
-            references = self._cohort.state_references
-            yield report, (snapshot.server, {n: references[n] for n in snapshot.sites}) if snapshot else None
-
-    def finish(self, previews: bool) -> Outcome:
-        """`Driver.finish`."""
-        return self._driver.finish(previews)
-
-    def close(self) -> None:
-        """Give the workers back."""
-        self._cohort.close()

@@ -1,16 +1,17 @@
-"""The driver as an actor, seen from the process the user started."""
+"""The driver as an actor, and that actor seen from the process the user started."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
 
-from engine.cohort import SiteFactory
+from engine.cohort import RayCohort, SiteFactory
 from engine.config import Setting
-from engine.driver import DriverActor, Facts, Outcome, Roles, Snapshot
+from engine.driver import Driver
+from engine.outcomes import Facts, Outcome, Roles, Snapshot
 from engine.placement import Plan
 from engine.types import RoundReport, ServerState
 
@@ -79,3 +80,33 @@ def _as_raised() -> Iterator[None]:
         while isinstance(cause, ray.exceptions.RayTaskError) and cause.cause is not None:
             cause = cause.cause
         raise cause from error
+
+
+Handed = tuple[ServerState, Mapping[str, Any]]
+
+
+class DriverActor:
+    """The Ray actor around a driver: it owns the workers, and streams its rounds."""
+
+    def __init__(self, setting: Setting, plan: Plan, roles: Roles, shift_every: int) -> None:
+        self._cohort = RayCohort(setting, plan)
+        self._driver = Driver(self._cohort, setting.algorithm, roles, shift_every, setting.seed)
+
+    def start(self, factories: Mapping[str, SiteFactory], shared: Sequence[Any], snapshot: Snapshot | None) -> Facts:
+        """Build the sites. shared: a list of one object reference, which only the workers resolve."""
+        self._cohort.build(factories, shared[0])
+        return self._driver.start(snapshot)
+
+    def run(self, rounds: int, snapshot_every: int) -> Iterator[tuple[RoundReport, Handed | None]]:
+        """`Driver.run`; of a snapshot the server's state, and references to the sites'."""
+        for report, snapshot in self._driver.run(rounds, snapshot_every):
+            references = self._cohort.state_references
+            yield report, (snapshot.server, {n: references[n] for n in snapshot.sites}) if snapshot else None
+
+    def finish(self, previews: bool) -> Outcome:
+        """`Driver.finish`."""
+        return self._driver.finish(previews)
+
+    def close(self) -> None:
+        """Give the workers back."""
+        self._cohort.close()

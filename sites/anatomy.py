@@ -74,7 +74,7 @@ class Anatomy:
 
 
 def load_maps_apart() -> Maps:
-    """`load_maps` in a process of its own: nilearn's 135 MB end with it."""
+    """`load_maps` in a process of its own: nilearn's 135 MB end with it. Raises OSError, in one line."""
     root = str(Path(__file__).parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [
@@ -85,7 +85,9 @@ def load_maps_apart() -> Maps:
     ]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
     if done.returncode:
-        raise RuntimeError(f"the anatomy could not be loaded: {done.stderr.decode().strip()[-500:]}")
+        why = [f"its process ended with status {done.returncode}", *done.stderr.decode(errors="replace").split("\n")]
+        last = [line.strip() for line in why if line.strip()][-1]  # of a traceback: what it is about
+        raise OSError(f"the anatomy could not be loaded ({last[:500]}); is nilearn installed whole?")
     return read_maps(io.BytesIO(done.stdout))
 
 

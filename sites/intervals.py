@@ -55,3 +55,17 @@ def fixed(value: float, digits: int) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     return f"{value:.0e}" if abs(value) >= 1e5 else f"{value:.{digits}f}"
+
+
+def written(value: float, digits: int, signed: bool = False) -> str:
+    """As `fixed`, with a minus sign that is one; a rounded zero has no sign. signed: a plus sign too."""
+    text = fixed(abs(value), digits)
+    if math.isnan(value) or not text.strip("0."):
+        return text
+    return ("−" if value < 0 else "+" if signed else "") + text
+
+
+def spelled(mean: float, half_width: float, digits: int, signed: bool = False) -> str:
+    """24.64 ± 0.99, without the second if it is unknown."""
+    half = "" if math.isnan(half_width) else f" ± {fixed(half_width, digits)}"
+    return written(mean, digits, signed) + half

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from engine.cluster import OBJECT_STORE_BYTES, cluster, cpu_count, gpu_count
 from engine.cohort import SiteFactory
 from engine.config import Setting
-from engine.driver import Driver, Facts, Roles, Snapshot
+from engine.driver import Driver
+from engine.outcomes import Facts, Roles, Snapshot
 from engine.placement import Machine, Plan, plan
 from engine.types import SiteLike
 from sites.anatomy import Maps, load_maps, load_maps_apart

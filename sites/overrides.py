@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from engine.validation import closest
 from sites.site_config import SIMULATED, SiteConfig, one_of
 
 TARGET, SOURCES = "target", "sources"
 """In place of an institution's name: the target; all others."""
-FIXED = ("name", "source", "path", "description", "shift", "fingerprint")  # what it is; --shift is a text of its own
+FIXED = ("name", "source", "path", "description", "shift", "fingerprint")
+"""What `--site-settings` and a shift session's `set` leave alone: who a site is. (`--shift` is a text of its own.)"""
 DIVIDED = ("contrast", "use", "split", *SIMULATED)  # of files: what a stored run has divided its patients by
 NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -58,13 +59,6 @@ def kind_of(field: str) -> Any:
     if field not in kinds:
         raise ValueError(f"{field!r} is no setting of a site; {closest(field, kinds)}")
     return kinds[field]
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """What may have been meant, for a message; all there is if nothing is close."""
-    known = list(known)
-    match = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {match[0]!r}?" if match else f"choose one of {', '.join(known)}"
 
 
 def from_text(text: str, kind: Any) -> Any:

@@ -21,8 +21,9 @@ from safetensors.numpy import load_file, save
 
 from engine import checkpoint
 from engine.checkpoint import write_atomically
-from engine.driver import Facts, Outcome, Snapshot, mean_private
+from engine.driver import mean_private
 from engine.ledger import total
+from engine.outcomes import Facts, Outcome, Snapshot
 from engine.records import encoded, report_from_json, report_to_json
 from engine.types import RoundReport, Sample
 from sites.config import RunConfig, SiteConfig, difference, flat, identity, stated

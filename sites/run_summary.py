@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.console import Header
-from engine.driver import Facts, Outcome
+from engine.outcomes import Facts, Outcome
 from engine.records import speed_to_json
 from engine.types import UNSCORED, Role, RoundReport, SiteInfo, SiteScores
 from engine.weights import sha256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
@@ -12,6 +11,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from engine.streams import rng
+from engine.validation import closest
 from sites.config import Lesions, MaskKind, Scenario, SiteConfig
 from sites.physics import null_time, tissues
 
@@ -34,8 +34,7 @@ def load_scenario(name: str) -> Scenario:
     if name.endswith(".toml"):
         return read_scenario(Path(name))
     if name not in scenarios():
-        hint = _closest(name, scenarios()) or f"choose one of {', '.join(scenarios())}, or give a .toml file"
-        raise ValueError(f"scenario {name!r} is unknown; {hint}")
+        raise ValueError(f"scenario {name!r} is unknown; {closest(name, scenarios(), ', or give a .toml file')}")
     return read_scenario(scenario_file(name))
 
 
@@ -96,8 +95,7 @@ def _check_keys(where: str, table: Mapping[str, Any], known: Iterable[str], requ
     known = list(known)
     for key in table:
         if key not in known:
-            hint = _closest(key, known) or f"known are {', '.join(known)}"
-            raise ValueError(f"{where}: key {key!r} is unknown; {hint}")
+            raise ValueError(f"{where}: key {key!r} is unknown; {closest(key, known)}")
     for key in required:
         if key not in table:
             raise ValueError(f"{where}: {key} is missing; add {key} = ...")
@@ -115,11 +113,6 @@ def _typed(where: str, key: str, value: Any, wanted: Any) -> Any:
     if not valid:
         raise ValueError(f"{where}: {key} is {value!r}; give {noun}")
     return value
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {match[0]!r}?" if match else ""
 
 
 # ---- any number of institutions -------------------------------------------------------------------------------

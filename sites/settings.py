@@ -17,9 +17,11 @@ from engine.algorithms import ALGORITHMS, FlMrcm
 from engine.cluster import gpu_count
 from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
-from sites.config import Preset, RunConfig
+from sites.config import ELSEWHERE, Preset, RunConfig
 from sites.scenario import parse_sites
 
+DEMO = ("--preset", "demo")
+"""Options with which a run has the defaults of RunConfig."""
 T = TypeVar("T")
 C = TypeVar("C", bound="FederationCommand")
 if TYPE_CHECKING:
@@ -206,6 +208,19 @@ def as_options(settings: Mapping[str, Any]) -> list[str]:
         else:
             raise ValueError(f"{name} is {value!r}; settings are single values, institutions are [[site]] tables")
     return options
+
+
+def as_command(
+    settings: Mapping[str, Any], default: Mapping[str, Any], start: Sequence[str] = DEMO, always: Sequence[str] = ()
+) -> list[str]:
+    """The options with which `run.py` repeats a run: `start`, what is said always, and what differs from the default.
+
+    settings: by name, as `flat` has them, default: those that the run has from `start` on. Where it runs and where its
+    results go is left out. Raises ValueError for a setting that is no single value.
+    """
+    silent = {*always, *ELSEWHERE}
+    differing = [name for name in default if name not in silent and settings.get(name, default[name]) != default[name]]
+    return [*start, *as_options({name: settings[name] for name in (*always, *differing)})]
 
 
 def _booleans(argv: Sequence[str]) -> list[str]:

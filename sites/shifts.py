@@ -7,11 +7,11 @@ of the institution (`SiteConfig.shift`).
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from engine.validation import closest
 from sites.dials import DIALS, OF_MASKS, Dial
 from sites.site_config import ATLAS, SiteConfig
 
@@ -57,9 +57,7 @@ def format_shift(strengths: Mapping[str, float]) -> str:
 
 def _check_dial(name: str) -> None:
     if name not in DIALS:
-        close = difflib.get_close_matches(name, DIALS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(DIALS)}"
-        raise ValueError(f"shift {name!r} is unknown; {hint}")
+        raise ValueError(f"shift {name!r} is unknown; {closest(name, DIALS)}")
 
 
 def _strength(name: str, value: str | float) -> float:
@@ -127,8 +125,8 @@ def checked(site: SiteConfig) -> SiteConfig:
             )
         if not moves(dial, turned):
             raise ValueError(
-                f"site {site.name!r}: shift {name} moves nothing, the site is there already; take another, for "
-                f"example {_alternative(name, turned)}"
+                f"site {site.name!r}: shift {name} moves nothing, the site is there already; "
+                f"{_alternative(name, turned)}"
             )
         turned = dial.turn(turned, 1.0 if dial.by_patient else strengths[name])
     return replace(site, shift=format_shift(strengths))
@@ -140,10 +138,12 @@ def moves(dial: Dial, site: SiteConfig) -> bool:
 
 
 def _alternative(name: str, site: SiteConfig) -> str:
-    """The next dial that moves a site."""
+    """What to do instead: take the next dial that moves a site, if there is one."""
     order = list(DIALS)
     place = order.index(name)
-    return next(other for other in (*order[place + 1 :], *order[:place]) if moves(DIALS[other], site))
+    others = (other for other in (*order[place + 1 :], *order[:place]) if moves(DIALS[other], site))
+    other = next(others, None)
+    return f"take another, for example {other}" if other else "leave it out"
 
 
 def shift_sites(sites: Sequence[SiteConfig], text: str, target: str) -> tuple[SiteConfig, ...]:

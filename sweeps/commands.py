@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from sites import commands
 from sites.settings import cli
 from sites.studio import command as studio
-from sweeps.curves.commands import curves, is_sweep, resume_curves, show_curves
+from sweeps.curves.commands import curves, resume_curves, show_curves
 from sweeps.curves.directory import CURVES
+from sweeps.curves.parsing import is_sweep
 from sweeps.directory import STUDY
 from sweeps.tables.commands import resume_table, show_table
 from sweeps.tables.commands import table as table

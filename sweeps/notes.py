@@ -19,6 +19,8 @@ TITLES: Mapping[Metric, str] = {
 }
 DIGITS: Mapping[Metric, int] = {"psnr": 2, "ssim": 3, "nmse": 4}
 MARKS: Mapping[Verdict | None, str] = {"better": "▲", "worse": "▼", "same": "", None: ""}
+MARK_COLORS = {"▲": "green", "▼": "red"}
+MISSING = "…"  # not trained yet
 MEANINGS = {
     ZERO_FILLED: "no network",
     "Local": "trained at the tested site alone",

@@ -279,7 +279,7 @@ class Engine:
         from engine.algorithms import ALGORITHMS
         from engine.cluster import cluster
         from engine.config import ModelConfig, Setting, TrainConfig
-        from engine.driver import Roles
+        from engine.outcomes import Roles
         from engine.placement import Machine, Placement, plan
 
         setting = Setting(

@@ -18,7 +18,8 @@ import safetensors.numpy
 from engine.algorithms import Algorithm, FlMr, FlMrcm
 from engine.cohort import LocalCohort, SiteFactory
 from engine.config import ModelConfig, Setting, TrainConfig
-from engine.driver import Driver, Roles, Snapshot
+from engine.driver import Driver
+from engine.outcomes import Roles, Snapshot
 from engine.types import Array, RoundReport, ServerState, TrainingStopped
 from engine.weights import Layout
 from tests.arrays import ArraySite

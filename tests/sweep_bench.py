@@ -95,7 +95,7 @@ def order(study: Sequence[str], trials: int) -> tuple[RunConfig, list[Values]]:
     """The resolved federation of a study's options, and values for its trials from the sweep's default space."""
     from sites.federation import resolve
     from sites.settings import parse_federation
-    from sweeps.studies.commands import SweepCommand
+    from sweeps.studies.parsing import SweepCommand
     from sweeps.studies.search import around
     from sweeps.studies.space import Number
 

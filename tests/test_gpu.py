@@ -12,7 +12,8 @@ import run
 from engine.algorithms import FlMrcm
 from engine.cohort import LocalCohort
 from engine.config import Setting
-from engine.driver import Driver, Roles
+from engine.driver import Driver
+from engine.outcomes import Roles
 from sites.config import SiteConfig
 from tests.engine.federations import setting
 

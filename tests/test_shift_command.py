@@ -113,7 +113,7 @@ def test_lines_come_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "line 2: there is no command" in done.stdout
     assert "tiny is at round 1" in done.stdout
-    assert done.stderr == "run.py: 1 commands failed: line 2\n"
+    assert done.stderr == "run.py: 1 command failed: line 2\n"
 
 
 class Screen:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
+from sites.intervals import written
 from sites.report.html_figures import png
 from sites.report.html_page import Html, Section, html, join, paragraph, picture, tag
-from sites.report.html_results import written
 from sites.report.html_setting import site_name
 from sites.report.panels import Panels, error_factor, slice_psnr
 from sites.run_reader import Image, Run

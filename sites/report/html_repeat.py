@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Sequence
 
 from engine.algorithms import ALGORITHMS
-from sites.config import ATLAS, ELSEWHERE, RunConfig, SiteConfig, flat
+from sites.config import ATLAS, RunConfig, SiteConfig, flat
 from sites.report.html_page import Html, Section, code, join, paragraph, tag
 from sites.run_reader import Run
 from sites.scenario import load_scenario, scenarios, take
+from sites.settings import as_command
 from sites.shifts import parse_shift, shift_sites
 
 
@@ -66,14 +67,12 @@ def command_line(run: Run) -> str:
             return ""
     except ValueError:  # the scenario is another by now
         return ""
-    default = flat(RunConfig(algorithm=ALGORITHMS[algorithm]()))
-    others = [
-        name for name in default
-        if name not in (*named, *ELSEWHERE, "device") and stored.get(name, default[name]) != default[name]
-    ]  # fmt: skip
-    options = [_option(name, stored[name]) for name in (*named, *others)]
-    options += [_option("shift", shift)] * bool(shift)
-    return "python run.py --preset demo " + " ".join(options)
+    settings = {name: value for name, value in stored.items() if name != "device"} | {"shift": shift}
+    try:
+        options = as_command(settings, flat(RunConfig(algorithm=ALGORITHMS[algorithm]())), always=named)
+    except ValueError:  # a setting of another version
+        return ""
+    return shlex.join(["python", "run.py", *options])
 
 
 def _shift_option(own: Sequence[SiteConfig], sites: Sequence[SiteConfig]) -> str:
@@ -86,10 +85,3 @@ def _shift_option(own: Sequence[SiteConfig], sites: Sequence[SiteConfig]) -> str
         for dial in {**turned.get(site.name, {}), **strengths}
         if strengths.get(dial, 0) != turned.get(site.name, {}).get(dial, 0)
     )
-
-
-def _option(name: str, value: object) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    return f"--{flag} {shlex.quote(str(value))}"

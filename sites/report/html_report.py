@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from engine.standings import byte_size, clock_time, metric
+from sites.intervals import written
 from sites.report.alignment_figures import GRADIENTS, draw_accuracy, draw_gradients, is_aligned
 from sites.report.curves import CURVES, FAINT, draw_curve
 from sites.report.html_costs import crossed, ledger_section, timing_section
@@ -28,7 +29,7 @@ from sites.report.html_page import (
 )
 from sites.report.html_pictures import pictures_section
 from sites.report.html_repeat import repeat_section
-from sites.report.html_results import Scored, mean_scored, results_section, scored, written
+from sites.report.html_results import Scored, mean_scored, results_section, scored
 from sites.report.html_setting import setting_section
 from sites.report.projections import Projection
 from sites.run_reader import Run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from sites.intervals import average, fixed, interval, interval_of_means
+from sites.intervals import average, fixed, interval, interval_of_means, written
 from sites.report.curves import FAINT, MEAN, TARGET, plain
 from sites.report.html_figures import PAPER, chart
 from sites.report.html_page import Html, Section, figure, grid, join, paragraph, table, tag
@@ -159,12 +159,6 @@ def estimated(estimate: Estimate, digits: int, signed: bool = False) -> Html:
     """24.64 ± 0.99, without the second if it is unknown."""
     half = "" if math.isnan(estimate.half) else tag("span", f" ± {fixed(estimate.half, digits)}", cls="pm below")
     return join([written(estimate.mean, digits, signed), half])
-
-
-def written(value: float, digits: int, signed: bool = False) -> str:
-    """Fixed point with a minus sign that is one; signed: a plus sign too."""
-    text = fixed(value, digits).replace("-", "−")
-    return f"+{text}" if signed and value > 0 else text
 
 
 def significant(value: float) -> str:

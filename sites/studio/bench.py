@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.cohort import LocalCohort
-from engine.driver import Driver, Snapshot
+from engine.driver import Driver
 from engine.ledger import SCORE_BYTES
+from engine.outcomes import Snapshot
 from engine.shift import shift_values, shifts
 from engine.streams import rng
 from engine.types import Array, Broadcast, Preview, RoundReport, Sample, Scores, Shift, SiteScores, Split
@@ -102,10 +103,6 @@ class Bench:
             self._views[site] = self._look(site)
         return self._views[site]
 
-    def views(self) -> list[SiteView]:
-        """Every institution with validation patients, in the scenario's order."""
-        return [self.view(site) for site in self.config.institutions if site.name in self.scored]
-
     def shift(self, view: SiteView, target: SiteView) -> dict[str, Shift]:
         """By measure: how far a site lies from the target. Nothing if either has one slice only."""
         if min(len(view.sample.latents), len(target.sample.latents)) < 2:
@@ -141,6 +138,7 @@ class Bench:
             sample=scored.sample,
             preview=preview,
         )
+        self._driver.ledger.add("weights", broadcast.weights)
         self._count(view, len(scored.per_volume))
         return view
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import tomli_w
 
 from engine import checkpoint
 from engine.checkpoint import write_atomically
-from engine.driver import Snapshot
+from engine.outcomes import Snapshot
 from engine.records import report_to_json
 from engine.types import RoundReport
 from sites.config import RunConfig, SiteConfig, flat, stated
+from sites.settings import as_command
 
 CHECKPOINT = "checkpoint"
 ROUNDS = "rounds.jsonl"
@@ -171,16 +172,9 @@ def scenario_toml(branch: Branch) -> str:
     return f"# python run.py --scenario THIS_FILE {options}\n{tomli_w.dumps(tables)}"
 
 
-def _options(config: RunConfig) -> Iterator[str]:
-    """The settings that are not their defaults, as `run.py` takes them."""
-    yield from ("--preset", "demo")  # whose settings are the defaults
+def _options(config: RunConfig) -> list[str]:
+    """The settings that are not their defaults, as `run.py` takes them, but for the scenario and the rounds."""
+    here = {"scenario", "data", "sites", "rounds", "device"}
+    settings = {name: value for name, value in flat(config).items() if name not in here}
     standard = flat(RunConfig(algorithm=type(config.algorithm)()))
-    here = {"scenario", "data", "sites", "out", "rounds", "device", "workers", "keep_checkpoints", "checkpoint_every"}
-    for name, value in flat(config).items():
-        option = name.replace("_", "-")
-        if name in here or (value == standard[name] and name not in ("algorithm", "target")):
-            continue
-        if isinstance(value, bool):
-            yield f"--{option}" if value else f"--no-{option}"
-        else:
-            yield from (f"--{option}", str(value))
+    return as_command(settings, standard, always=("algorithm", "target"))

@@ -85,7 +85,8 @@ def shift(argv: Sequence[str], _began: float) -> None:
         failed = _hold(session, terminal, lines, typed)
         _take_leave(session, terminal.console)
     if failed:
-        raise ValueError(f"{len(failed)} commands failed: line{'s' * (len(failed) > 1)} {', '.join(map(str, failed))}")
+        s = "s" * (len(failed) > 1)
+        raise ValueError(f"{len(failed)} command{s} failed: line{s} {', '.join(map(str, failed))}")
 
 
 def _hold(session: Session, terminal: Terminal, lines: Iterable[str], typed: bool) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from sites.overrides import closest
+from engine.validation import closest
 from sites.studio.words import COMMANDS, AnyCommand, Command, Set
 
 Known = Mapping[str, Sequence[str]]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from engine.shift import MEASURES
 from engine.standings import mean
+from engine.validation import closest
 from sites.config import SiteConfig
 from sites.federation import resolve
-from sites.overrides import closest, from_text
+from sites.overrides import FIXED, from_text
 from sites.shifts import with_shift
 from sites.studio.answers import Looked, Measured, Turned
 from sites.studio.branch import with_site
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
     from sites.studio.session import Session
     from sites.studio.words import Set, Turn
 
-FIXED = (
-    "name", "source", "path", "contrast", "use", "split", "virtual_coils", "description", "shift", "fingerprint",
-    "gpus",
-)  # fmt: skip
+KEPT = (*FIXED, "contrast", "use", "split", "virtual_coils", "gpus")
 """What `set` leaves alone: who an institution is, and where its patients are from."""
 
 
@@ -64,7 +62,7 @@ def settable(site: SiteConfig) -> list[str]:
     """The fields that `set` takes: of files only the undersampling, which is ours."""
     if site.of_files:
         return ["mask", "acceleration", "center_fraction"]
-    return [item.name for item in fields(SiteConfig) if item.name not in FIXED]
+    return [item.name for item in fields(SiteConfig) if item.name not in KEPT]
 
 
 def _values(site: SiteConfig, pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, Any]]:

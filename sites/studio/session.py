@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, assert_never, get_args, get_type_hints
 
-from engine.driver import Snapshot
 from engine.ledger import total
+from engine.outcomes import Snapshot
 from engine.shift import MEASURES
 from engine.weights import sha256
 from sites.anatomy import Maps

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.checkpoint import atomically
 from engine.shift import MEASURES
+from sites.intervals import written
 from sites.report.curves import COLORS, DASHED, FAINT, STYLE, figure_of, plain
-from sweeps.curves.notes import first_strength, heading, signed, unit_words
+from sweeps.curves.notes import first_strength, heading, unit_words
 from sweeps.curves.statistics import Cost, Curves
 from sweeps.notes import MARKS
 from sweeps.scores import ZERO_FILLED, Entry, Metric
-from sweeps.tables.train_test import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,7 +119,7 @@ def draw_gains(axis: Axes, curves: Curves) -> None:
 
 def _line(
     axis: Axes, x: Sequence[float], estimates: Sequence[tuple[float, float]], curves: Curves, method: str
-) -> Grid:
+) -> npt.NDArray[np.float64]:
     """Through means, in a band of their intervals, half of which are returned: 0 where not known."""
     means, half = np.array([mean for mean, _ in estimates]), np.nan_to_num([half for _, half in estimates])
     axis.fill_between(x, means - half, means + half, color=color_of(curves, method), alpha=0.15, lw=0)
@@ -160,7 +161,7 @@ def draw_cost(axis: Axes, curves: Curves, measure: str, cost: Cost) -> None:
     """A dot a federation; each method's ρ above, in its colour."""
     for i, method in enumerate(curves.methods):
         dots = [dot for dot in curves.dots if dot.method == method and measure in dot.shift]
-        color, rho = color_of(curves, method), signed(curves.rho(measure, method, cost), 2)
+        color, rho = color_of(curves, method), written(curves.rho(measure, method, cost), 2, signed=True)
         x, y = [dot.shift[measure] for dot in dots], [getattr(dot, cost) for dot in dots]
         axis.plot(x, y, color=color, **DOT)
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 7}

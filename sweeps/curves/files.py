@@ -13,7 +13,7 @@ from sweeps.curves.statistics import Curves
 from sweeps.curves.tables import lead_lines, score_lines, shift_lines
 from sweeps.notes import TITLES
 from sweeps.scores import METRICS
-from sweeps.tables.files import csv_text, markdown_text
+from sweeps.text import csv_text, markdown_text
 
 
 def write_files(directory: Path, points: Sequence[Point], curves: Curves, warnings: Sequence[str] = ()) -> list[Path]:

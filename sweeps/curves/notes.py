@@ -6,36 +6,22 @@ import math
 from collections.abc import Sequence
 
 from engine.shift import MEASURES
-from sites.intervals import fixed
+from sites.intervals import written
 from sweeps.curves.scores import column
 from sweeps.curves.statistics import Curves
 from sweeps.notes import meaning_of_marks, too_few, what_seeds_say
-
-
-def signed(value: float, digits: int) -> str:
-    """+0.12, −1.20; 0.00 without a sign; – for NaN."""
-    text = fixed(abs(value), digits)
-    return text if math.isnan(value) or not text.strip("0.") else ("−" if value < 0 else "+") + text
 
 
 def in_six(value: float) -> str:
     """Of a measure, whose scales differ, in six columns: 0.984, 0.031, 12.3, 1076, 3.1e-4, −3e-4."""
     size = abs(value)
     if not math.isfinite(value) or 100 <= size < 1e5:
-        return fixed(value, 0).replace("-", "−")
+        return written(value, 0)
     if value and not 0.01 <= size < 100:
         text = f"{size:.{int(value > 0)}e}".replace("e-0", "e-").replace("e+0", "e")
     else:
         text = f"{size:.{3 if size >= 0.1 else 2}g}"
     return "−" * (value < 0) + text
-
-
-def spelled(estimate: Sequence[float], digits: int, sign: bool = False) -> str:
-    """A mean ± half its interval, without the latter if it is not known. sign: + before a mean above 0."""
-    mean, half_width = estimate
-    return (signed if sign else fixed)(mean, digits) + (
-        "" if math.isnan(half_width) else f" ± {fixed(half_width, digits)}"
-    )
 
 
 def heading(curves: Curves) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.shift import MEASURES
+from sites.intervals import spelled, written
 from sites.report.curves import FAINT
 from sites.report.html_figures import STYLE, chart, css
 from sites.report.html_page import (
@@ -30,7 +31,7 @@ from sites.report.html_page import (
 from sites.run_summary import note
 from sites.shifts import DIALS
 from sweeps.curves.figure import COSTS, GAIN, color_of, draw_cost, draw_gains, draw_measure, draw_scores
-from sweeps.curves.notes import curve_footnotes, first_strength, heading, saturations, signed, spelled, unit_words
+from sweeps.curves.notes import curve_footnotes, first_strength, heading, saturations, unit_words
 from sweeps.curves.pictures import pictures_section, slices
 from sweeps.curves.plan import CurvesPlan
 from sweeps.curves.statistics import Curves
@@ -87,19 +88,19 @@ def _tiles(curves: Curves) -> list[tuple[str, str, str]]:
         entry, gain = curves.cells["psnr"].get(method, {}).get(last), curves.gains[method].get(last)
         change = curves.changes.get(method, {}).get(last)
         if entry is not None and gain is not None:
-            since = "" if change is None else f", {signed(change.mean, 2)} since {first_strength(curves)}"
-            value = f"{signed(gain.mean, 2)} dB"
+            since = "" if change is None else f", {written(change.mean, 2, signed=True)} since {first_strength(curves)}"
+            value = f"{written(gain.mean, 2, signed=True)} dB"
             found.append(
                 (
                     f"{method} over zero-filled at {last}",
                     value,
-                    f"{spelled((entry.mean, entry.half_width), 2)} dB{since}",
+                    f"{spelled(entry.mean, entry.half_width, 2)} dB{since}",
                 )
             )
     for method in curves.methods[1:]:
         lead, entry = curves.leads[method].get(last), curves.cells["psnr"].get(method, {}).get(last)
         if lead is not None and entry is not None and entry.p_adjusted is not None:
-            value = f"{signed(lead.mean, 2)} dB"
+            value = f"{written(lead.mean, 2, signed=True)} dB"
             found.append(
                 (f"{method} over {curves.methods[0]} at {last}", value, f"p {entry.p_adjusted:.2g}, corrected")
             )

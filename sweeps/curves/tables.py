@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from engine.shift import MEASURES
-from sweeps.curves.notes import in_six, signed, spelled
+from sites.intervals import spelled, written
+from sweeps.curves.notes import in_six
 from sweeps.curves.statistics import Curves
-from sweeps.notes import DIGITS, MARKS
+from sweeps.notes import DIGITS, MARKS, MISSING
 from sweeps.scores import ZERO_FILLED, Metric
-
-MISSING = "…"
 
 
 def score_lines(curves: Curves, metric: Metric) -> list[list[str]]:
@@ -24,7 +23,7 @@ def score_lines(curves: Curves, metric: Metric) -> list[list[str]]:
             line.append(_cell(curves, metric, method, name))
             if paired:
                 found = (curves.changes.get(method, {}).get(name), curves.gains.get(method, {}).get(name))
-                line += ["" if each is None else signed(each.mean, 2) for each in found]
+                line += ["" if each is None else written(each.mean, 2, signed=True) for each in found]
         lines.append(line)
     return lines
 
@@ -33,7 +32,7 @@ def _cell(curves: Curves, metric: Metric, method: str, name: str) -> str:
     entry = curves.cells[metric].get(method, {}).get(name)
     if entry is None:
         return MISSING
-    return f"{spelled((entry.mean, entry.half_width), DIGITS[metric])} {MARKS[entry.verdict]}".rstrip()
+    return f"{spelled(entry.mean, entry.half_width, DIGITS[metric])} {MARKS[entry.verdict]}".rstrip()
 
 
 def lead_lines(curves: Curves) -> list[list[str]]:
@@ -44,7 +43,7 @@ def lead_lines(curves: Curves) -> list[list[str]]:
         for method in curves.methods[1:]:
             lead, entry = curves.leads[method].get(name), curves.cells["psnr"].get(method, {}).get(name)
             p = None if entry is None else entry.p_adjusted
-            line += [MISSING if lead is None else spelled(lead, 2, sign=True), "" if p is None else f"{p:.2g}"]
+            line += [MISSING if lead is None else spelled(*lead, 2, signed=True), "" if p is None else f"{p:.2g}"]
         lines.append(line)
     return lines
 
@@ -56,6 +55,6 @@ def shift_lines(curves: Curves) -> list[list[str]]:
         for method, by_strength in by_method.items():
             means = [by_strength.get(name) for name in curves.columns]
             values = [MISSING if each is None else in_six(each.estimate.mean) for each in means]
-            rhos = [signed(curves.rho(measure, method, cost), 2) for cost in ("loss", "gain")]
+            rhos = [written(curves.rho(measure, method, cost), 2, signed=True) for cost in ("loss", "gain")]
             lines.append([MEASURES[measure].label, method, *values, *rhos])
     return lines

@@ -11,16 +11,15 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.padding import Padding
 from rich.text import Text
 
-from engine.columns import Column, cut, fit, line, longest, titles
+from engine.columns import Column, cut, fit, line, longest, shorten, titles
 from engine.pictures import line_chart
 from engine.shift import MEASURES
 from engine.standings import one_line
-from sites.intervals import fixed
-from sweeps.curves.notes import curve_footnotes, heading, in_six, saturations, signed
+from sites.intervals import fixed, written
+from sweeps.curves.notes import curve_footnotes, heading, in_six, saturations
 from sweeps.curves.statistics import Curves, Estimate
-from sweeps.notes import MARKS
+from sweeps.notes import MARK_COLORS, MARKS, MISSING
 from sweeps.scores import ZERO_FILLED, Entry
-from sweeps.tables.view import MARK_COLORS, MISSING, shorten
 
 COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 DIM = "bright_black"
@@ -103,7 +102,9 @@ class _Form:
         cell = Text(text.rjust(self.gap + 5 + 6 * self.interval), "" if entry else DIM)
         cell.append(mark or " ", MARK_COLORS.get(mark, ""))
         shown = [change] * self.change + [gain] * self.gain
-        return cell.append("".join(("" if each is None else signed(each.mean, 2)).rjust(NUMBER) for each in shown))
+        return cell.append(
+            "".join(("" if each is None else written(each.mean, 2, signed=True)).rjust(NUMBER) for each in shown)
+        )
 
 
 NUMBER = 7  # columns of a signed one
@@ -138,7 +139,7 @@ def _zero_filled(curves: Curves, name: str, size: int) -> Text:
     entry = curves.cells["psnr"].get(ZERO_FILLED, {}).get(name)
     since = curves.changes.get(ZERO_FILLED, {}).get(name)
     text = MISSING if entry is None else fixed(entry.mean, 2)
-    return Text((text + ("" if since is None else signed(since.mean, 2)).rjust(7)).rjust(size), DIM)
+    return Text((text + ("" if since is None else written(since.mean, 2, signed=True)).rjust(7)).rjust(size), DIM)
 
 
 # ---- shift ----------------------------------------------------------------------------------------------
@@ -179,9 +180,15 @@ def _shift_columns(curves: Curves) -> list[Column[Row]]:
     ranks = _ranks(len(curves.columns))
     for name, rank in zip(curves.columns, ranks, strict=True):
         every.append(Column(name, rank, 6, _shift_cell(curves, name), right=True))
-    every.append(Column("ρ loss", 0, 6, lambda row, _: Text(signed(curves.rho(*row), 2)), right=True))
+    every.append(Column("ρ loss", 0, 6, lambda row, _: Text(written(curves.rho(*row), 2, signed=True)), right=True))
     every.append(
-        Column("ρ gain", max(ranks) + 1, 6, lambda row, _: Text(signed(curves.rho(*row, "gain"), 2)), right=True)
+        Column(
+            "ρ gain",
+            max(ranks) + 1,
+            6,
+            lambda row, _: Text(written(curves.rho(*row, "gain"), 2, signed=True)),
+            right=True,
+        )
     )
     return every
 

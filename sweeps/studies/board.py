@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from engine.board import spinner
-from engine.columns import Column, cut, fit, line, longest, titles
+from engine.columns import Column, cut, fit, line, longest, shorten, titles
 from engine.pictures import progress_bar, sparkline
 from engine.standings import clock_time, one_line
 from sweeps.studies.findings import Row, count
@@ -29,7 +29,6 @@ from sweeps.studies.words import (
     values_text,
     wrapped,
 )
-from sweeps.tables.view import shorten
 
 NAME = 12  # columns that a parameter's name gets before others have theirs
 SIGNS = {"complete": ("✓", "green"), "pruned": ("▾", "yellow"), "failed": ("✗", "red"), "running": ("▸", "cyan")}

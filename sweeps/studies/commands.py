@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
-from tyro.conf import OmitArgPrefixes
 
-from sites.settings import FederationCommand, parse_federation
-from sweeps.directory import STUDY
+from sites.settings import parse_federation
 from sweeps.studies.directory import report_is_new, take_part, tidy, write_results
 from sweeps.studies.findings import Findings, findings
 from sweeps.studies.journal import stored_study
-from sweeps.studies.plan import StudyPlan, SweepConfig, specs
+from sweeps.studies.parsing import SweepCommand, stored_plan
+from sweeps.studies.plan import StudyPlan, specs
 from sweeps.studies.report import import_heavy, write_report
 from sweeps.studies.trials import run_study, unfinished
 from sweeps.studies.view import study_view
@@ -53,15 +51,6 @@ EXAMPLES = """\
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepCommand(FederationCommand):
-    """Search settings with Optuna: watched live, summed up in report.html."""
-
-    live: bool = True
-    """The live console; plain lines otherwise, and wherever the output is not a terminal."""
-    sweep: OmitArgPrefixes[SweepConfig] = field(default_factory=SweepConfig)
-
-
 def sweep(argv: Sequence[str], _began: float) -> None:
     """Run what is missing of a study, and show it."""
     if "--help" in argv or "-h" in argv:
@@ -87,12 +76,6 @@ def show(path: Path) -> None:
             write_report(found)
         except OSError as error:
             Console().print(Text(f"report.html is not up to date: {error}", "yellow"), soft_wrap=True)
-
-
-def stored_plan(path: Path) -> StudyPlan:
-    """The study of a directory, which is its `out`. Raises ValueError, in one line."""
-    command = parse_federation(SweepCommand, ["--config", str(path / STUDY.file)], "sweep")
-    return StudyPlan(command.sweep, replace(command.run, out=str(path)))
 
 
 def complete(plan: StudyPlan, live: bool) -> None:

@@ -18,6 +18,7 @@ from sites.run_directory import settings_toml
 from sweeps.directory import STUDY, Settings, refuse_another
 from sweeps.studies.findings import Findings, findings
 from sweeps.studies.journal import JOURNAL, open_study
+from sweeps.studies.parsing import stored_plan
 from sweeps.studies.plan import GROWING, StudyPlan, specs
 from sweeps.studies.report import REPORT, write_report
 from sweeps.studies.trials import unfinished
@@ -50,8 +51,6 @@ def take_part(plan: StudyPlan) -> Iterator[tuple[optuna.Study, Worker]]:
 
 
 def _write_settings(plan: StudyPlan) -> None:
-    from sweeps.studies.commands import stored_plan
-
     asked = Settings(plan.settings, plan.run.institutions)
 
     def stored() -> Settings:

@@ -13,9 +13,10 @@ from typing import Any, Literal, get_type_hints
 from engine.algorithms import ALGORITHMS, Algorithm
 from engine.config import ModelConfig, TrainConfig
 from engine.placement import Placement
+from engine.validation import closest
 from sites.config import ELSEWHERE, RunConfig, flat
-from sites.overrides import closest, joined, kind_of
-from sites.settings import as_options, parse_run
+from sites.overrides import joined, kind_of
+from sites.settings import DEMO, as_command, parse_run
 from sites.shifts import DIALS
 from sweeps.studies.space import ALGORITHM, Values
 
@@ -75,7 +76,7 @@ def applied(base: RunConfig, values: Values) -> RunConfig:
     return replace(base, **changes)
 
 
-def command(config: RunConfig, start: Sequence[str] = ("--preset", "demo")) -> list[str]:
+def command(config: RunConfig, start: Sequence[str] = DEMO) -> list[str]:
     """The options with which `run.py` repeats a run, where it runs and where results go left out.
 
     config: as it was before `resolve`; start: options that it is told from, for example ("--config", FILE). Raises
@@ -85,9 +86,7 @@ def command(config: RunConfig, start: Sequence[str] = ("--preset", "demo")) -> l
     default = parse_run(given).run
     if config.institutions != default.institutions:
         raise ValueError("the sites of a resolved run are no options; repeat it with --config of its config.toml")
-    known = flat(default)
-    differing = {name: value for name, value in flat(config).items() if known[name] != value and name not in ELSEWHERE}
-    return given + as_options(differing)
+    return as_command(flat(config), flat(default), given)
 
 
 def _names(config: Any) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from engine.types import RoundReport, Scores
+from engine.validation import closest
 from sites.config import RunConfig, names
-from sites.overrides import closest
 
 Pick = Callable[[Scores], float]
 

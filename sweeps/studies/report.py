@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from engine.checkpoint import write_atomically
+from sites.intervals import written
 from sites.report.curves import FAINT, TARGET
 from sites.report.html_figures import HEIGHT, STYLE, WIDTH, chart, css
 from sites.report.html_page import (
@@ -38,7 +39,7 @@ from sweeps.studies.figures import (
 )
 from sweeps.studies.findings import Findings
 from sweeps.studies.importance import NEEDS
-from sweeps.studies.tables import minus, repeat_section, setting_section, trials_section, winners_section
+from sweeps.studies.tables import repeat_section, setting_section, trials_section, winners_section
 from sweeps.studies.winners import Estimate
 from sweeps.studies.words import (
     counts_text,
@@ -113,7 +114,7 @@ def _tiles(found: Findings) -> list[tuple[str, str, str]]:
     if not found.winners:
         return shown
     best, objective = found.winners[0], found.objectives[0]
-    value = minus(value_text(objective, best.values[0], found.against))
+    value = value_text(objective, best.values[0], found.against)
     shown.append(
         (f"Best {objective_title(objective, found.against)}", value, f"validation patients, trial {best.turn}")
     )
@@ -121,12 +122,12 @@ def _tiles(found: Findings) -> list[tuple[str, str, str]]:
         shown.append(("Pareto front", plural(len(found.winners), "trial"), "listed below"))
     for which, tested in (("", best.searched), (", confirmed", best.confirmed)):
         if tested:
-            gain = minus(estimate_text(tested.gain, 2, signed=True))
+            gain = estimate_text(tested.gain, 2, signed=True)
             more = f"{_half(tested.psnr)}{seeds_text(tested.seeds)}; {gain} over zero-filled"
             shown.append((f"Test PSNR at {found.plan.target}{which}", f"{tested.psnr.mean:.2f} dB", more))
         if tested and tested.against and (tested is best.confirmed or not best.confirmed):
             more = f"{_half(tested.against)}{p_text(tested.against)}"
-            shown.append((f"Over {found.against}{which}", minus(f"{tested.against.mean:+.2f} dB"), more))
+            shown.append((f"Over {found.against}{which}", f"{written(tested.against.mean, 2, signed=True)} dB", more))
     return shown
 
 

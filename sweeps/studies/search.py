@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
+from engine.validation import closest
 from sites.config import RunConfig
 from sites.federation import resolve
-from sites.overrides import SOURCES, TARGET, closest, from_text, to_text
+from sites.overrides import SOURCES, TARGET, from_text, to_text
 from sweeps.studies.fields import SHIFT, applied, kind
 from sweeps.studies.space import ALGORITHM, Choice, Number, Parameter, Space, Values, owners
 

@@ -28,11 +28,6 @@ from sweeps.studies.words import (
 PRINTED = 110  # characters of a line of code
 
 
-def minus(text: str) -> str:
-    """With a minus sign that is one."""
-    return text.replace("-", "−")
-
-
 # ---- what was searched ----------------------------------------------------------------------------------
 
 
@@ -98,7 +93,7 @@ def _params(params: Mapping[str, object], names: Sequence[str]) -> list[str]:
 
 def _winner_rows(found: Findings, winner: Winner) -> list[list[str]]:
     """On the seeds of the search; and on those that are new."""
-    values = [minus(value_text(o, v, found.against)) for o, v in zip(found.objectives, winner.values, strict=True)]
+    values = [value_text(o, v, found.against) for o, v in zip(found.objectives, winner.values, strict=True)]
     rows: list[list[str]] = [[tag("a", f"trial {winner.turn}", href=f"trials/{winner.turn}/"), *values]]
     rows[0] += _scores(found, winner.searched)
     if winner.confirmed:
@@ -117,7 +112,7 @@ def _scores(found: Findings, tested: Tested | None) -> list[str]:
 
 def _cell(estimate: Estimate, digits: int, signed: bool = False) -> Html:
     """Coloured where the interval of a difference leaves out zero."""
-    mean, _, half = minus(estimate_text(estimate, digits, signed)).partition(" ± ")
+    mean, _, half = estimate_text(estimate, digits, signed).partition(" ± ")
     sure = signed and abs(estimate.mean) > estimate.half_width
     shown = tag("span", mean, cls=("good" if estimate.mean > 0 else "bad") if sure else "")
     return join([shown, *[tag("span", f" ± {half}", cls="pm below")] * bool(half)])
@@ -162,7 +157,7 @@ def _trial_row(found: Findings, row: Row, names: Sequence[str]) -> list[str]:
     if row.reason:
         state = tag("div", row.state, tag("div", row.reason, cls="note"), cls="wide")
     values = [
-        minus(value_text(each, row.values[index], found.against)) if len(row.values) > index else "–"
+        value_text(each, row.values[index], found.against) if len(row.values) > index else "–"
         for index, each in enumerate(found.objectives)
     ]
     seconds = "–" if math.isnan(row.seconds) else clock_time(row.seconds)

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.board import spinner
-from engine.columns import cut
+from engine.columns import cut, shorten
 from engine.standings import clock_time, one_line
 from sweeps.jobs import Job
 from sweeps.pool import Progress
@@ -26,7 +26,6 @@ from sweeps.studies.trials import StudyWatcher
 from sweeps.studies.winners import winners
 from sweeps.studies.words import params_text, plural, values_text
 from sweeps.studies.workers import TURN
-from sweeps.tables.view import shorten
 
 PLAIN = 120  # columns of a line, as far as its parameters can be cut
 

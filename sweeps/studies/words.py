@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from engine.standings import byte_size, one_line
-from sites.intervals import fixed
+from sites.intervals import spelled, written
 from sites.overrides import to_text
 from sweeps.notes import what_seeds_say
 from sweeps.studies.objectives import Objective
@@ -35,8 +35,8 @@ def objective_title(objective: Objective, against: str) -> str:
 def value_text(objective: Objective, value: float, against: str = "") -> str:
     """A value without its unit, but for bytes; signed, and with a digit more, if it is a difference."""
     if objective.unit == "B" and math.isfinite(value):
-        return ("-" if value < 0 else "+" if against else "") + byte_size(abs(value))
-    return number_text(value, DIGITS.get(objective.unit, 4) + bool(against), signed=bool(against))
+        return ("−" if value < 0 else "+" if against else "") + byte_size(abs(value))
+    return written(value, DIGITS.get(objective.unit, 4) + bool(against), signed=bool(against))
 
 
 def goals_text(plan: StudyPlan) -> str:
@@ -52,18 +52,9 @@ def values_text(objectives: Sequence[Objective], values: Sequence[float], agains
     return ", ".join(value + unit for value, unit in zip(told, units, strict=True))
 
 
-def number_text(value: float, digits: int, signed: bool = False) -> str:
-    """Fixed point; – for NaN. A rounded zero has no sign."""
-    text = fixed(value, digits)
-    if not text.strip("-0."):
-        return text.removeprefix("-")
-    return f"+{text}" if signed and value > 0 else text
-
-
 def estimate_text(estimate: Estimate, digits: int, signed: bool = False) -> str:
     """22.89 ± 0.98, without the second if it is unknown."""
-    half = "" if math.isnan(estimate.half_width) else f" ± {fixed(estimate.half_width, digits)}"
-    return number_text(estimate.mean, digits, signed) + half
+    return spelled(estimate.mean, estimate.half_width, digits, signed)
 
 
 def p_text(estimate: Estimate) -> str:

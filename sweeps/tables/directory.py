@@ -13,6 +13,7 @@ from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.tables.files import write_files
 from sweeps.tables.heatmap import write_heat_map
+from sweeps.tables.parsing import read_table
 from sweeps.tables.plan import GROWING, Federation, Plan, TableConfig, read_scores
 
 TABLE = Kind("table", "table.toml")
@@ -35,8 +36,6 @@ def _settings(config: TableConfig) -> Settings:
 
 def stored_table(path: Path) -> TableConfig:
     """The settings of a table's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
-    from sweeps.tables.commands import read_table
-
     if not TABLE.there(path):
         raise ValueError(f"{path} holds no table (there is no {TABLE.file}); name a table's directory")
     return replace(read_table(path / TABLE.file), out=str(path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 
 from engine.checkpoint import write_atomically
 from engine.standings import one_line
-from sweeps.notes import HEADINGS, MARKS, TITLES, column_title, entry_parts, footnotes
+from sweeps.notes import HEADINGS, MARKS, MISSING, TITLES, column_title, entry_parts, footnotes
 from sweeps.scores import STUDIES, Entry, Metric, PatientScore, StudyTable, Summary
+from sweeps.text import csv_text, markdown_text
 
 PATIENTS = "patients.csv"
 SCORE_FIELDS = tuple(field.name for field in fields(PatientScore))
@@ -86,15 +86,6 @@ def _tidy_lines(table: StudyTable) -> Iterable[tuple[object, ...]]:
                     yield (table.study, metric, row, column, entry.mean, half_width, *rest)
 
 
-def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """RFC 4180 but for the line ends; None is empty."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return text.getvalue()
-
-
 # ---- Markdown -------------------------------------------------------------------------------------------
 
 
@@ -117,15 +108,10 @@ def markdown(summary: Summary, warnings: Sequence[str] = ()) -> str:
 
 def _markdown_cell(entry: Entry | None, metric: Metric) -> str:
     if entry is None:
-        return "…"
+        return MISSING
     mean, half_width = entry_parts(entry, metric)
     text = f"{mean} ± {half_width}" if half_width else mean
     return f"{f'**{text}**' if entry.bold else text} {MARKS[entry.verdict]}".rstrip()
-
-
-def markdown_text(text: str) -> str:
-    """Whatever a name holds, GitHub shows it as it is."""
-    return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", one_line(text))
 
 
 # ---- LaTeX ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.checkpoint import atomically
-from sites.intervals import fixed
+from sites.intervals import written
 from sites.report.curves import STYLE, figure_of, plain
 from sweeps.notes import HEADINGS
 from sweeps.scores import ZERO_FILLED, PatientScore
@@ -156,12 +156,7 @@ def _luminance(color: Any) -> float:
 
 def _number(value: float, digits: int, sign: bool) -> str:
     """sign: + before a gain; a rounded zero has none. Empty for NaN."""
-    if math.isnan(value):
-        return ""
-    text = fixed(abs(value), digits)
-    if not text.strip("0."):
-        return text
-    return ("−" if value < 0 else "+" if sign else "") + text
+    return "" if math.isnan(value) else written(value, digits, sign)
 
 
 def _label(axis: Axes, matrix: TrainTest, named: bool) -> None:

@@ -12,15 +12,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.padding import Padding
 from rich.text import Text
 
-from engine.columns import cut, longest
+from engine.columns import cut, longest, shorten
 from engine.standings import one_line
-from sweeps.notes import HEADINGS, MARKS, TITLES, column_title, entry_parts, footnotes
+from sweeps.notes import HEADINGS, MARK_COLORS, MARKS, MISSING, TITLES, column_title, entry_parts, footnotes
 from sweeps.scores import BASELINE, METRICS, ZERO_FILLED, Entry, Metric, StudyTable, Summary
 
 LABEL = 14  # a method's name gets as many columns, if it needs them, before the cells do
 LONG_LABEL = 24  # and as many before the cells get spaces and zeros
-MARK_COLORS = {"▲": "green", "▼": "red"}
-MISSING = "…"
 
 
 def table_view(
@@ -154,18 +152,3 @@ def _blocks(columns: Sequence[str], most: int) -> list[Sequence[str]]:
     count = math.ceil(len(columns) / most)
     ends = [round(len(columns) * i / count) for i in range(count + 1)]
     return [columns[start:end] for start, end in pairwise(ends)]
-
-
-def shorten(text: str, width: int) -> str:
-    """To at most `width` columns, with … in the middle: names tend to differ at the end."""
-    if cell_len(text) <= width:
-        return text
-    head, tail = "", ""
-    for left in range(len(text)):
-        if cell_len(head + text[left] + tail) > width - 1:
-            break
-        head += text[left]
-        if cell_len(head + text[-1 - left] + tail) > width - 1:
-            break
-        tail = text[-1 - left] + tail
-    return head + "…" + tail if width > 0 else ""

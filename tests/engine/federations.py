@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from engine.algorithms import Algorithm
 from engine.cohort import LocalCohort
 from engine.config import ModelConfig, Setting, TrainConfig
-from engine.driver import Driver, Roles
+from engine.driver import Driver
 from engine.models.base import Model
+from engine.outcomes import Roles
 from engine.types import Array, RoundReport, Scan
 from tests.arrays import ArrayFactory, random_arrays
 

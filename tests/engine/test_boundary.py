@@ -16,8 +16,9 @@ import engine.types
 from engine.algorithms import Algorithm, FedBn, FlMr, FlMrcm
 from engine.cohort import Cohort, LocalCohort, RayCohort
 from engine.config import ModelConfig, Setting, TrainConfig
-from engine.driver import Driver, Roles
+from engine.driver import Driver
 from engine.institution import Institution
+from engine.outcomes import Roles
 from engine.training import Workspace
 from engine.types import Array, Broadcast, Preview, Sample, ServerState, SiteScores, SiteUpdate
 from sites.config import SiteConfig

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import checkpoint
-from engine.driver import Snapshot
+from engine.outcomes import Snapshot
 from engine.types import Array, ServerState
 
 

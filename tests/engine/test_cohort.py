@@ -14,7 +14,7 @@ import pytest
 
 from engine.algorithms import Adcol, Algorithm, FedMri, FedOpt, FlMmd, FlMrcm, Moon
 from engine.cluster import cluster
-from engine.driver import Roles, Snapshot
+from engine.outcomes import Roles, Snapshot
 from engine.placement import Machine, Placement, plan
 from engine.remote import RemoteDriver
 from engine.types import RoundReport, TrainingStopped

@@ -17,10 +17,11 @@ from torch import Tensor
 from engine.algorithms import Algorithm, FlMr, FlMrcm
 from engine.cohort import LocalCohort
 from engine.config import ModelConfig
-from engine.driver import Driver, Roles
+from engine.driver import Driver
 from engine.fourier import fft2c, ifft2c
 from engine.models import unrolled
 from engine.models.unrolled import Unrolled, calibration, combine, consistent, expand, measure, sensitivities
+from engine.outcomes import Roles
 from engine.streams import rng
 from engine.types import Batch, Scan
 from sites import acquisition

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.streams import rng
-from sites.anatomy import Anatomy, Maps, subject
+from sites.anatomy import Anatomy, Maps, load_maps_apart, subject
 from sites.config import SiteConfig
 from sites.physics import Values
 from sites.sources.atlas import AtlasSource
@@ -38,6 +39,15 @@ def test_maps_are_the_icbm152_brain(maps: Maps) -> None:
     assert (grey + white + csf).max() < 1.02
     assert 1.7e6 < (grey + white + csf).sum() < 2.0e6  # mm³
     assert grey.sum() > white.sum() > csf.sum() > 5e4
+
+
+def test_maps_that_cannot_be_loaded_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "nilearn.py").write_text("raise ImportError('half of it is missing')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        OSError, match=r"^the anatomy could not be loaded \(ImportError: half of it is missing\); is .*\?$"
+    ):
+        load_maps_apart()
 
 
 def test_kspace_is_as_a_source_promises(maps: Maps) -> None:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from engine import checkpoint
 from engine.algorithms import FlMr
 from engine.config import ModelConfig, TrainConfig
-from engine.driver import Facts, Outcome, Snapshot
+from engine.outcomes import Facts, Outcome, Snapshot
 from engine.placement import Placement
 from engine.types import Preview, RoundReport, Scores, ServerState, SiteRound
 from engine.weights import Layout

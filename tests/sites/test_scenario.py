@@ -126,7 +126,7 @@ def test_drawn_institutions_beside_files_are_as_large_as_simulated_ones() -> Non
         ('name = "a"\n[[site]]\nname = "a"', "summary is missing; add summary"),
         ("name = 3\nsummary = ''\n[[site]]\nname = 'a'", "name is 3; give a text"),
         (TINY + "flip_angel = 3", r"\[\[site\]\] 2 \('b'\): key 'flip_angel' is unknown; did you mean 'flip_angle'"),
-        (TINY + "xyzzy = 3", "key 'xyzzy' is unknown; known are name, "),
+        (TINY + "xyzzy = 3", "key 'xyzzy' is unknown; choose one of name, "),
         (TINY + 'tr = "600"', r"\('b'\): tr is '600'; give a number"),
         (TINY + "tr = true", "tr is True; give a number"),
         (TINY + "slices = 2.5", "slices is 2.5; give a whole number"),

@@ -20,7 +20,7 @@ from sites import settings
 from sites.config import RunConfig, SiteConfig, difference, flat
 from sites.federation import resolve
 from sites.run_directory import config_toml
-from sites.settings import parse_run, read_config
+from sites.settings import as_command, parse_run, read_config
 
 
 @pytest.fixture(autouse=True)
@@ -268,6 +268,19 @@ def test_one_line_names_the_file_and_what_is_wrong(tmp_path: Path, text: str, pa
     with pytest.raises(ValueError, match=r".") as caught:
         read_config(Path(file))
     assert str(caught.value) == message
+
+
+def test_a_command_says_what_is_not_usual_and_what_is_said_always() -> None:
+    run = RunConfig(target="ixi", out="elsewhere", algorithm=FlMrcm(alignment_weight=0.5), target_trains=False)
+    run = replace(run, only_test="-odd", placement=Placement(workers=0, threads=2))
+    options = as_command(flat(run), flat(RunConfig()), always=("seed", "target"))
+    assert options[:6] == ["--preset", "demo", "--seed", "0", "--target", "ixi"]
+    rest = {"--no-target-trains", "--only-test=-odd", "--threads", "2", "--alignment-weight", "0.5"}
+    assert {*options[6:]} == rest
+    assert parse_run(options).run == replace(run, out="", placement=Placement(threads=2))
+    assert as_command({"rounds": 3}, {"rounds": 3, "lr": 0.1}, ("--config", "a.toml")) == ["--config", "a.toml"]
+    with pytest.raises(ValueError, match="settings are single values"):
+        as_command({"rounds": {"a": 1}}, {"rounds": 3})
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sites import shifts
 from sites.anatomy import Maps
 from sites.config import SiteConfig
 from sites.physics import Values, null_time
@@ -285,6 +286,12 @@ def test_one_line_says_what_is_wrong(text: str, site: SiteConfig, parts: list[st
     if ":" not in text:
         with pytest.raises(ValueError, match=r"^site '\w+': "):
             checked(replace(site, shift=text))
+
+
+def test_where_no_dial_moves_there_is_no_other_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shifts, "DIALS", {"snr": DIALS["snr"]})
+    with pytest.raises(ValueError, match=r"the site is there already; leave it out$"):
+        checked(replace(BASE, snr=5.0, shift="snr=1"))
 
 
 @pytest.mark.parametrize("site", [FILES, PYTHON])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from engine.algorithms import ALGORITHMS, FedBn, FlMr, FlMrcm
 from engine.checkpoint import saved
@@ -22,10 +24,11 @@ from sites.run_directory import read_rounds
 from sites.run_reader import read_json
 from sites.scenario import load_scenario
 from sites.settings import parse_federation, parse_run
+from sites.shifts import DIALS
 from sites.studio.answers import Compared, Curves, Forked, Looked, Measured, Opened, Ran, Shown, Told, Tree, Turned
 from sites.studio.command import ShiftCommand
-from sites.studio.lines import parse
 from sites.studio.session import SCRIPT, Session
+from sites.studio.terminal import Terminal
 from tests.sites.studio.sessions import SITES, Silent, config, do, drawn, session
 
 
@@ -352,12 +355,27 @@ def test_what_a_session_leaves(begun: Session) -> None:
 def test_what_crosses_while_looking_is_counted(begun: Session) -> None:
     do(begun, "sites", "look", "shift anna snr 1")
     crossed = begun.crossed()
-    assert crossed.keys() == {"intensities", "latents", "previews", "scores"}
-    assert crossed["previews"] == 4 * 3 * 32 * 32 * 4  # four looks, three pictures
+    assert crossed.keys() == {"intensities", "latents", "previews", "scores", "weights"}
+    assert crossed["weights"] == 4 * begun.bench().weights.nbytes  # four looks
+    assert crossed["previews"] == 4 * 3 * 32 * 32 * 4  # three pictures
     assert begun.crossed() == crossed
 
 
 # ---- what cannot be -----------------------------------------------------------------------------------------
+
+
+def test_an_anatomy_that_cannot_be_loaded_is_told_and_the_session_goes_on(begun: Session) -> None:
+    console = Console(file=io.StringIO(), width=200)
+
+    def broken() -> Maps:
+        raise OSError("the anatomy could not be loaded (no room)")
+
+    begun._maps = broken
+    terminal = Terminal(console, interactive=False)
+    assert terminal.follow(begun, ["scenario snr", "sites"]) == ([1], False)
+    assert "line 1: the anatomy could not be loaded (no room)" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert list(begun.branches) == ["tiny"]
+
 
 WRONG = {
     "nonsense": "there is no command 'nonsense'; choose one of help, scenario, sites",
@@ -436,16 +454,23 @@ def test_compare_says_in_which_rounds_settings_differed(begun: Session) -> None:
 
 @pytest.mark.slow
 def test_a_turned_dial_answers_within_a_second(tmp_path: Path) -> None:
-    """At the demo's size; the bound is for processors that others use too."""
+    """Every dial, at a source and at the target of the demo, with its drawing at 80×24.
+
+    Of the processor's time, which others on the machine lengthen too, though less than the clock's: the bound is twice
+    the bar, and what each dial took is printed (pytest -s): 0.4 to 0.9 s on two cores that others kept busy.
+    """
     run = parse_federation(ShiftCommand, [], "shift", scenario="contrast", target_trains=False).run
     held = Session(run, tmp_path / "session", load_maps, Silent())
     held.prepare()
-    took = []
-    for strength in (0.9, 0.8, 0.7, 0.6, 0.5):
-        for site, dial in (("west", "contrast"), ("north", "snr")):
-            command = parse(f"shift {site} {dial} {strength}")
-            assert command is not None
-            began = time.process_time()
-            held.do(command)
-            took.append(time.process_time() - began)
-    assert np.median(took) < 1, took
+    took = dict.fromkeys(DIALS, 0.0)
+    for name in ("north", held.branch.config.target):
+        for dial in sorted(DIALS, key=lambda dial: dial == "contrast-t1"):  # that one last: they are so already
+            if dial == "contrast-t1":
+                do(held, f"set {name} tr 6000 te 100")
+            for strength in (0.9, 0.0):
+                began = time.process_time()
+                assert drawn(do(held, f"shift {name} {dial} {strength}"))
+                took[dial] = max(took[dial], time.process_time() - began)
+    print("\n" + "\n".join(f"{dial}: {seconds:.2f} s" for dial, seconds in took.items()))
+    assert min(took.values()) > 0.1
+    assert max(took.values()) < 2, took

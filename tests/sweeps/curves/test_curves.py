@@ -22,10 +22,11 @@ import run
 from engine.algorithms import FlMr, FlMrcm
 from engine.shift import MEASURES
 from engine.types import UNSCORED, RoundReport, Shift, SiteRound
+from sites.intervals import written
 from sites.shifts import with_shift
 from sweeps.curves.figure import draw_curves, write_figure
 from sweeps.curves.files import curves_markdown, write_files
-from sweeps.curves.notes import curve_footnotes, in_six, saturations, signed
+from sweeps.curves.notes import curve_footnotes, in_six, saturations
 from sweeps.curves.page import curves_page
 from sweeps.curves.plan import RUN, CurvesConfig, CurvesPlan, parse_sweep, read_point
 from sweeps.curves.scores import SCORE_FIELDS, SHIFT_FIELDS, Point, PointScore, PointShift
@@ -348,10 +349,6 @@ def test_a_measure_in_six_columns(value: float, text: str) -> None:
     assert max(len(in_six(value)), len(in_six(-value))) <= 6
 
 
-def test_a_signed_number() -> None:
-    assert [signed(value, 2) for value in (0.126, -1.2, -0.001, math.nan)] == ["+0.13", "−1.20", "0.00", "–"]
-
-
 # ---- drawn ----------------------------------------------------------------------------------------------
 
 FULL = summarize_curves(synthetic(), "contrast", "west")
@@ -382,10 +379,10 @@ def test_the_terminal_has_every_strength_and_measure() -> None:
     for entry in (FULL.cells["psnr"]["FL-MR"]["0.5"], FULL.cells["psnr"]["FL-MRCM"]["1"]):
         assert f"{entry.mean:.2f} ±{entry.half_width:.2f}" in text
     change, gain = FULL.changes["FL-MR"]["0.5"].mean, FULL.gains["FL-MR"]["0.5"].mean
-    assert f"  {signed(change, 2)}  {signed(gain, 2)}  " in text
+    assert f"  {written(change, 2, signed=True)}  {written(gain, 2, signed=True)}  " in text
     assert text.count("▲") == 1 + sum(entry.verdict == "better" for entry in FULL.cells["psnr"]["FL-MRCM"].values())
     assert all(measure.label in text for measure in MEASURES.values())
-    assert signed(FULL.rho("coral", "FL-MR"), 2) in text
+    assert written(FULL.rho("coral", "FL-MR"), 2, signed=True) in text
     assert "Saturated, no longer growing with the shift from 0.5 on: MMD²" in text
     assert "3 seeds × 4 test patients of west" in text
 
@@ -485,7 +482,7 @@ def test_the_page_says_who_is_better_and_shows_the_targets_slice(tmp_path: Path)
         pictures = {f"{site}/{k}": np.ones((4, 4), np.float32) for site in ("west", "north") for k in kinds}
         save_file(pictures, folder / "previews.safetensors")
     text = curves_page(planned, FULL)
-    assert f"{signed(FULL.leads['FL-MRCM']['1'].mean, 2)} dB" in text
+    assert f"{written(FULL.leads['FL-MRCM']['1'].mean, 2, signed=True)} dB" in text
     assert text.count("<img") == 2 * (1 + 2 + 1)
     assert "the same head" in text
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from sites.intervals import written
 from sweeps.studies.findings import Findings, best_so_far, findings
 from sweeps.studies.front_view import stairs
 from sweeps.studies.importance import importances
@@ -75,7 +76,8 @@ def test_the_winner_is_told_with_its_intervals(tmp_path: Path) -> None:
     text, rows = drawn(of), dict[str, str]()
     for line in text.splitlines():
         rows.setdefault(line[:26].strip(), line[26:])
-    assert f"trial {winner.turn}: target-psnr {winner.values[0]:+.3f} dB over fl-mr on validation patients" in text
+    value = written(winner.values[0], 3, signed=True)
+    assert f"trial {winner.turn}: target-psnr {value} dB over fl-mr on validation patients" in text
     assert rows["test patients at brats"].split("   ")[1:] == ["searched: seeds 0 and 1", "confirmed: seeds 2 to 4 "]
     searched, confirmed = winner.searched, winner.confirmed
     assert searched
@@ -243,7 +245,7 @@ def test_values_are_told_in_their_units() -> None:
     assert [value_text(psnr, 24.567), value_text(psnr, 0.0251, "fl-mr")] == ["24.57", "+0.025"]
     assert value_text(psnr, -1e-7, "fl-mr") == "0.000"
     assert [value_text(ssim, 0.65432), value_text(seconds, 12.34)] == ["0.6543", "12.3"]
-    assert [value_text(count, 2.5e6), value_text(count, -2.5e6, "fl-mr")] == ["2.5 MB", "-2.5 MB"]
+    assert [value_text(count, 2.5e6), value_text(count, -2.5e6, "fl-mr")] == ["2.5 MB", "−2.5 MB"]
     assert value_text(psnr, math.nan) == "–"
 
 

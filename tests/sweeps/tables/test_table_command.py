@@ -15,9 +15,9 @@ import pytest
 import run
 from sites.run_directory import stored_config
 from sweeps.pool import Progress, train_federations
-from sweeps.tables.commands import parse_table, read_table
 from sweeps.tables.directory import finished
 from sweeps.tables.files import read_patients
+from sweeps.tables.parsing import parse_table, read_table
 from sweeps.tables.plan import Federation, Plan, TableConfig
 from tests.test_command_line import SMALL, command, wait_for
 

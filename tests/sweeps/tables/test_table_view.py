@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
+from engine.columns import shorten
 from sweeps.notes import footnotes
 from sweeps.scores import BASELINE, Layout, PatientScore, Study, Summary, layout_of
 from sweeps.statistics import summarize
-from sweeps.tables.view import shorten, table_view
+from sweeps.tables.view import table_view
 from tests.sweeps.tables.scores import synthetic
 
 LONG = "an-algorithm:with=a,rather=long,列=of,settings=0.001"
