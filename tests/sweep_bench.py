@@ -164,7 +164,7 @@ def first_step(study: Path, trial: optuna.trial.FrozenTrial) -> float:
     All of its time that is no round's, that after the last round too; then the first round's encoding and first batch.
     """
     from sites.run_directory import read_rounds
-    from sweeps.studies.workers import TURN
+    from sweeps.studies.turns import TURN
 
     reports = read_rounds(study / "trials" / str(trial.user_attrs[TURN]))
     assert trial.duration is not None

@@ -16,9 +16,9 @@ from sweeps.studies.importance import Importance, importances
 from sweeps.studies.objectives import Objective
 from sweeps.studies.plan import StudyPlan
 from sweeps.studies.trials import REASON, ROUNDS, unfinished
+from sweeps.studies.turns import TURN, by_turn
 from sweeps.studies.winners import Winner, read_winner, winners
 from sweeps.studies.words import STATES, State
-from sweeps.studies.workers import TURN, by_turn
 
 NAMES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",

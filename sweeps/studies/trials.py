@@ -23,8 +23,9 @@ from engine.types import TrainingStopped
 from sites.config import ATLAS
 from sweeps.pool import Job, Pool, Progress, Round, open_pool
 from sweeps.studies.plan import StudyPlan, Trial, corners
+from sweeps.studies.turns import by_turn
 from sweeps.studies.winners import untested, winners
-from sweeps.studies.workers import WORKERS, Worker, by_turn, claim, recover
+from sweeps.studies.workers import WORKERS, Worker, claim, recover
 
 PATIENCE = 0.5  # seconds between looks at what other processes do
 REASON, ROUNDS = "reason", "rounds"  # of a trial's attributes: why it failed, how many rounds it trained

@@ -15,7 +15,7 @@ from sweeps.directory import finished_summary
 from sweeps.pool import Job
 from sweeps.statistics import signed_rank_test
 from sweeps.studies.plan import StudyPlan
-from sweeps.studies.workers import TURN
+from sweeps.studies.turns import TURN
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 import run
 from sweeps.studies.journal import stored_study
-from sweeps.studies.workers import TURN, by_turn
+from sweeps.studies.turns import TURN, by_turn
 from tests.sweeps.tables.test_table_command import SCENARIO, SITE
 from tests.test_command_line import SMALL, command, wait_for
 
