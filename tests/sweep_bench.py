@@ -148,7 +148,7 @@ def show_study(study: Path, began: float, ended: float) -> None:
     """Where a sweep's time went outside its trials, and how long they take to their first step."""
     from sweeps.studies.journal import stored_study
 
-    stored = stored_study(study, "", study.name)
+    stored = stored_study(study)
     trials = sorted(stored.get_trials(), key=lambda trial: trial.number)
     first = min(trial.datetime_start.timestamp() for trial in trials if trial.datetime_start)
     last = max(trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete)

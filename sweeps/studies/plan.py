@@ -13,15 +13,15 @@ from typing import Any, Literal
 from engine.validation import require
 from sites.config import RunConfig, flat
 from sites.federation import resolve
-from sites.overrides import to_text
 from sweeps.directory import fingerprint
 from sweeps.methods import Method, chosen_methods
 from sweeps.pool import Job, PoolConfig, Round, demand
 from sweeps.studies.fields import applied, command
+from sweeps.studies.journal import settled
 from sweeps.studies.objectives import Objective, check, objectives, value
 from sweeps.studies.samplers import PrunerName, SamplerName, most_trials, pruner, sampling
-from sweeps.studies.search import parse_space
-from sweeps.studies.space import Choice, Space, Values
+from sweeps.studies.search import parse_space, specs
+from sweeps.studies.space import Space, Values
 
 Auto = Literal["auto"]
 
@@ -71,7 +71,7 @@ class SweepConfig:
 
 
 GROWING = {
-    "trials", "confirm", "parallel", "out", "ray_address", "storage", "checkpoint_every", "keep_checkpoints",
+    "trials", "confirm", "parallel", "out", "ray_address", "checkpoint_every", "keep_checkpoints",
     "shift_every", "workers", "sites_per_worker", "gpus_per_site", "memory_gb", "live",
 }  # fmt: skip
 """Settings under which a study's directory goes on."""
@@ -100,7 +100,7 @@ class StudyPlan:
 
     def __init__(self, config: SweepConfig, run: RunConfig) -> None:
         """run: the federation, but for what is searched."""
-        self.config, self.run = config, run
+        self.config, self.run = replace(config, storage=settled(config.storage)), run
         placement = replace(run.placement, workers=0)
         self._base = replace(run, out="planned", checkpoint_every=run.rounds, placement=placement, **FORCED)
         resolved = resolve(self._base)
@@ -219,16 +219,3 @@ class StudyPlan:
 def corners(space: Space) -> list[Values]:
     """All parameters at their first, then all at their last ends."""
     return [{each.name: each.ends[end] for each in space.parameters} for end in (0, -1)]
-
-
-def specs(space: Space) -> list[str]:
-    """A space as `--search` writes it."""
-    found = []
-    for each in space.parameters:
-        if isinstance(each, Choice):
-            told = ",".join(map(to_text, each.values))
-        else:
-            ends = ":".join(map(to_text, (each.low, each.high, *([] if each.step is None else [each.step]))))
-            told = f"log:{ends}" if each.log else ends
-        found.append(f"{each.name}={told}")
-    return found

@@ -1,5 +1,7 @@
 """How a search space is written: `NAME=LOW:HIGH[:STEP]`, `NAME=log:LOW:HIGH`, `NAME=A,B,C`, or a TOML file's [search].
 
+A text with a comma stands in quotes, `train_sites="ixi,hpks",brats`; a quote in it is doubled.
+
 [search]
 alignment_weight = {low = 1e-3, high = 1.0, log = true}
 algorithm = ["fl-mr", "fl-mrcm"]
@@ -25,6 +27,7 @@ from sweeps.studies.space import ALGORITHM, Choice, Number, Parameter, Space, Va
 
 AROUND = {"alignment_weight": (0.1, 100.0), "identifier_lr": (0.1, 10.0), "lr": (0.25, 2.5)}
 """The space if none is given: these settings, from and to so many times what the run has, by their logarithms."""
+ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?=,|$)')  # of a list of texts: with quotes, or without
 RANGE = ("low", "high", "step", "log")  # the keys of a range in TOML
 
 
@@ -68,7 +71,7 @@ def _parsed(spec: str) -> Parameter:
             raise ValueError("write NAME=LOW:HIGH, NAME=LOW:HIGH:STEP, NAME=log:LOW:HIGH or NAME=A,B,C")
         name = _plain(name.strip())
         kinds = _kinds(kind(name))
-        parts = [part.strip() for part in text.split(":")]
+        parts = [part.strip() for part in text.split(":")] if '"' not in text else [text]
         if parts[0] == "log" or (len(parts) > 1 and {int, float} & {*kinds}):
             log = parts[0] == "log"
             ends = parts[1:] if log else parts
@@ -77,9 +80,41 @@ def _parsed(spec: str) -> Parameter:
             return _number(name, {**dict(zip(("low", "high", "step"), ends, strict=False)), "log": log})
         if len(parts) > 1 and bool in kinds:
             raise ValueError(f"it is true or false; write {name}=true,false")
-        return _choice(name, [part.strip() for part in text.split(",")])
+        return _choice(name, _texts(text))
     except ValueError as error:
         raise ValueError(f"search: {spec!r}: {error}") from error
+
+
+def _texts(text: str) -> list[str]:
+    """Those between commas, which are not in quotes."""
+    found, at = [], 0
+    while at <= len(text):
+        item = ITEM.match(text, at)
+        assert item is not None  # for one without quotes is anything
+        quoted, plain = item.groups()
+        found.append(plain if quoted is None else quoted.replace('""', '"'))
+        at = item.end() + 1
+    return found
+
+
+def specs(space: Space) -> list[str]:
+    """A space as `--search` writes it, from which it is read again."""
+    found = []
+    for each in space.parameters:
+        if isinstance(each, Choice):
+            told = ",".join(map(_quoted, map(to_text, each.values)))
+        else:
+            ends = ":".join(map(to_text, (each.low, each.high, *([] if each.step is None else [each.step]))))
+            told = f"log:{ends}" if each.log else ends
+        found.append(f"{each.name}={told}")
+    return found
+
+
+def _quoted(text: str) -> str:
+    """In quotes, where it would be read as something else without."""
+    if text and text == text.strip() and not {*text} & {*',":'}:
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _read(file: Path) -> Iterator[Parameter]:

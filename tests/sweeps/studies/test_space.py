@@ -74,6 +74,7 @@ def test_every_setting_that_decides_numbers_can_be_searched() -> None:
         assert left_out <= {*WHEREABOUTS, "algorithm", "train", "model", "placement", "institutions"} | {
             "shift",
             "site_settings",
+            "seed",
         }
     assert not {*known} & WHEREABOUTS
 
@@ -163,6 +164,7 @@ def test_a_grid_of_counted_values() -> None:
         (["optimizer=adam,adamw"], "'adamw' is not one of adam, rmsprop, sgd"),
         (["optimizer=sgd,sgd"], "'sgd' stands twice among its values"),
         (["lr=1:2", "lr=1:3"], "'lr' stands twice"),
+        (["seed=0:4"], "seed is not searched, for trials are compared on the same seeds; give --seeds for several"),
         (["out=a,b"], "out changes no result; give --out once for all trials"),
         (["workers=1:2"], "workers changes no result"),
         (["shift=a,b"], "shift is searched setting by setting, shift.DIAL=0:1"),

@@ -39,7 +39,7 @@ def summary(path: Path) -> dict[str, Any]:
 
 
 def study_of(path: Path) -> optuna.Study:
-    return stored_study(path, "", path.name)
+    return stored_study(path)
 
 
 def told(path: Path) -> dict[int, tuple[dict[str, Any], float | None]]:
