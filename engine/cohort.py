@@ -13,13 +13,13 @@ from engine.placement import Plan
 from engine.types import (
     Array,
     Broadcast,
+    MemoryExhausted,
     Preview,
     Sample,
     SiteLike,
     SiteScores,
     SiteUpdate,
     Split,
-    TrainingStopped,
     WorkerLost,
 )
 from engine.weights import Layout
@@ -135,7 +135,7 @@ class LocalCohort(Cohort):
             return [getattr(self._institutions[name], method)(*args) for name in names]
         except torch.OutOfMemoryError as error:
             mend = "take a smaller --batch-size, or a larger --gpus-per-site"
-            raise TrainingStopped(f"{', '.join(names)}: the share of the GPU's memory is used up; {mend}") from error
+            raise MemoryExhausted(f"{', '.join(names)}: the share of the GPU's memory is used up; {mend}") from error
 
     def train(self, names: Sequence[str], broadcast: Broadcast) -> list[SiteUpdate]:
         """Local training at each; the weights are copied before the next site takes its turn in the network."""

@@ -28,6 +28,10 @@ class TrainingStopped(RuntimeError):
     """Training cannot go on (a loss that is not finite, an alignment that is cut off); says site and round."""
 
 
+class MemoryExhausted(TrainingStopped):
+    """The same, since a GPU's memory, or this process's share of it, is used up."""
+
+
 # ---- inside an institution ------------------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sites.site import Site
 
 
-KEPT_BYTES = 10**9
+KEPT_BYTES = 250 * 10**6
 """Of simulated sites that a process keeps when other federations come; the last asked for stay."""
 FUSED = "fused"  # the site that holds all training shards
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.types import TrainingStopped
-from sweeps.pool import J, PoolConfig, train_federations
+from sweeps.pool import J, train_federations
+from sweeps.shares import PoolConfig
 from sweeps.watch import watcher
 
 if TYPE_CHECKING:

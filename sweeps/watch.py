@@ -16,7 +16,8 @@ from engine.board import spinner
 from engine.columns import cut
 from engine.pictures import progress_bar
 from engine.standings import clock_time
-from sweeps.pool import Job, Progress
+from sweeps.jobs import Job
+from sweeps.pool import Progress
 
 
 class PoolWatcher(Protocol):

@@ -1,4 +1,7 @@
-"""Simulated k-space made once for many processes: a file on a shelf, named after what decides its content."""
+"""Simulated k-space made once for many processes: a file on a shelf, named after what decides its content.
+
+That is each patient's own configuration, shifts applied, but for its undersampling; and the code that simulates.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
 from engine.checkpoint import atomically
+from sites import anatomy, physics
+from sites.shifts import shifted
+from sites.sources import atlas
 from sites.sources.atlas import AtlasSource
 from sites.sources.base import KSpace
 
 BESIDE = {"description", "gpus", "mask", "acceleration", "center_fraction"}
 """Fields of a site that its fully sampled k-space does not depend on."""
+SHELF_BYTES = 4 * 10**9
+"""A shelf holds; what was asked for longest ago goes first."""
 
 
 class ShelvedSource:
@@ -33,7 +41,7 @@ class ShelvedSource:
         return self._source.patients()
 
     def kspace(self, patient: str) -> KSpace:
-        """complex64 [S, C, H, W], the bits of the source's; memory that processes share until they write to it."""
+        """complex64 [S, C, H, W], the bits of the source's."""
         volume: KSpace = self._whole[list(self.patients()).index(patient)]
         return volume
 
@@ -48,10 +56,35 @@ class ShelvedSource:
                 whole = np.stack([self._source.kspace(patient) for patient in self.patients()])
                 with atomically(file) as partial, partial.open("wb") as stream:
                     np.save(stream, whole)
-        stored: KSpace = np.load(file, mmap_mode="c")
+                _make_room(self._shelf, file)
+            file.touch()
+            stored: KSpace = np.load(file, mmap_mode="c")
         return stored
 
     def _digest(self) -> str:
-        config = {name: value for name, value in asdict(self._source.config).items() if name not in BESIDE}
-        content = json.dumps([config, self._source.matrix, self._source.seed], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        config = self._source.config
+        patients = [asdict(shifted(config, index)) for index in range(len(self.patients()))]
+        content = [[{n: v for n, v in each.items() if n not in BESIDE} for each in patients], *self._where, _code()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def _where(self) -> tuple[int, int]:
+        return self._source.matrix, self._source.seed
+
+
+@cache
+def _code() -> str:
+    """Of what simulates."""
+    sources = (Path(module.__file__ or "").read_bytes() for module in (anatomy, physics, atlas))
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
+def _make_room(shelf: Path, new: Path) -> None:
+    """Files that others have mapped stay theirs after they are gone from the shelf."""
+    files = sorted(shelf.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    for file in files:
+        if total <= SHELF_BYTES or file == new:
+            break
+        total -= file.stat().st_size
+        file.unlink(missing_ok=True)

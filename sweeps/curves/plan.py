@@ -20,8 +20,9 @@ from sites.federation import resolve
 from sites.shifts import parse_shift
 from sweeps.curves.scores import DIGITS, Point, PointScore, PointShift, column
 from sweeps.directory import fingerprint
+from sweeps.jobs import Job
 from sweeps.methods import Method, chosen_methods
-from sweeps.pool import Auto, Job, PoolConfig
+from sweeps.shares import Auto, PoolConfig
 
 MOST = 101  # strengths
 FORM = "write DIAL=FROM:TO:STEP or DIAL=STRENGTH,STRENGTH,…, for example contrast=0:1:0.25"

@@ -14,8 +14,9 @@ from engine.validation import require
 from sites.config import RunConfig, flat
 from sites.federation import resolve
 from sweeps.directory import fingerprint
+from sweeps.jobs import Job, Round
 from sweeps.methods import Method, chosen_methods
-from sweeps.pool import Job, PoolConfig, Round, demand
+from sweeps.shares import PoolConfig, demand
 from sweeps.studies.fields import applied, command
 from sweeps.studies.journal import settled
 from sweeps.studies.objectives import Objective, check, objectives, value
@@ -135,12 +136,26 @@ class StudyPlan:
     @property
     def demand(self) -> int:
         """Bytes of memory that the largest trial takes about."""
-        return max(demand(self.trial(0, values)) for values in corners(self.space))
+        return demand(self.trial(0, self._largest()))
 
     @property
     def shelf(self) -> Path:
         """Where simulated k-space is kept that trials share, until the study is done."""
         return (self.out / "shelf").absolute()
+
+    def _largest(self) -> Values:
+        """Each parameter where it takes most memory, one after the other."""
+        values = corners(self.space)[0]
+        for each in self.space.parameters:
+            values[each.name] = max(each.ends, key=lambda end: self._demand({**values, each.name: end}))
+        return values
+
+    def _demand(self, values: Values) -> int:
+        """Of a trial of these values; 0 if there is none."""
+        try:
+            return demand(self.trial(0, values))
+        except ValueError:
+            return 0
 
     def directory(self, turn: int) -> Path:
         """Of a trial."""

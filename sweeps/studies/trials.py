@@ -21,7 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from engine.types import TrainingStopped
 from sites.config import ATLAS
-from sweeps.pool import Job, Pool, Progress, Round, open_pool
+from sweeps.jobs import Job, Round
+from sweeps.pool import Pool, Progress, open_pool
+from sweeps.shares import demand
 from sweeps.studies.plan import StudyPlan, Trial, corners
 from sweeps.studies.turns import by_turn
 from sweeps.studies.winners import untested, winners
@@ -129,6 +131,7 @@ class _Session:
             return False
         try:
             job = plan.trial(claimed.turn, claimed.values)
+            self._pool.room.check(demand(job))
         except ValueError as error:
             self._tell(claimed.trial, None, str(error))
             return True
@@ -201,6 +204,10 @@ class _Session:
             self._watcher.update(progress, ())
             if progress.kind == "failed":
                 raise progress.error or TrainingStopped(f"{progress.federation.name}: {progress.reason}")
+        if _further(self._plan, self._study):
+            raise ValueError(
+                f"{self._plan.out} is not to be seen by its workers; a cluster's machines must share --out"
+            )
 
 
 @contextlib.contextmanager

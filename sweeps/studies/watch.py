@@ -17,7 +17,8 @@ from rich.text import Text
 from engine.board import spinner
 from engine.columns import cut
 from engine.standings import clock_time, one_line
-from sweeps.pool import Job, Progress
+from sweeps.jobs import Job
+from sweeps.pool import Progress
 from sweeps.studies.board import Standing, StudyBoard, Working
 from sweeps.studies.findings import Row, rank, rows_of
 from sweeps.studies.plan import Confirmation, StudyPlan, Trial

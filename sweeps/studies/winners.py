@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sites.intervals import interval
 from sweeps.directory import finished_summary
-from sweeps.pool import Job
+from sweeps.jobs import Job
 from sweeps.statistics import signed_rank_test
 from sweeps.studies.plan import StudyPlan
 from sweeps.studies.turns import TURN

@@ -17,9 +17,10 @@ from engine.validation import require
 from sites.config import Division, RunConfig, SiteConfig, names
 from sites.federation import resolve
 from sweeps.directory import fingerprint
+from sweeps.jobs import Job
 from sweeps.methods import Method, methods
-from sweeps.pool import Job, PoolConfig
 from sweeps.scores import STUDIES, ZERO_FILLED, Layout, PatientScore, Study
+from sweeps.shares import PoolConfig
 
 Auto = Literal["auto"]
 

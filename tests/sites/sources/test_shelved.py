@@ -12,7 +12,7 @@ import pytest
 from sites.anatomy import Maps
 from sites.config import SiteConfig
 from sites.launch import BuildSite, Workshop
-from sites.sources import atlas
+from sites.sources import atlas, shelved
 from sites.sources.atlas import AtlasSource
 from sites.sources.base import KSpace
 from sites.sources.shelved import ShelvedSource
@@ -52,7 +52,9 @@ def test_many_ask_and_one_simulates(maps: Maps, tmp_path: Path, made: list[str])
     ("changes", "again"),
     [
         ({"mask": "equispaced", "acceleration": 2, "description": "other words"}, False),
+        ({"shift": "acceleration=0.7,mask=0.5"}, False),
         ({"snr": 10.0}, True),
+        ({"shift": "snr=0.5"}, True),
         ({"name": "b"}, True),
         ({"val_patients": 2}, True),
     ],
@@ -81,3 +83,14 @@ def test_a_workshop_with_a_shelf_builds_the_same_site(maps: Maps, tmp_path: Path
         assert np.array_equal(mine.input.numpy(), theirs.input.numpy())
     workshop = Workshop(maps, tmp_path)
     assert workshop.site(build, "cpu") is workshop.site(build, "cpu")
+
+
+def test_a_shelf_has_an_end(maps: Maps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelved, "SHELF_BYTES", 3 * 4 * 2 * 32 * 32 * 8 + 1000)  # of three sites
+    for seed in (0, 1, 2, 0, 3, 4):
+        ShelvedSource(AtlasSource(SITE, maps, 32, seed), tmp_path).kspace("a-000")
+    assert len(list(tmp_path.glob("*.npy"))) == 3
+    made: list[int] = []
+    monkeypatch.setattr(AtlasSource, "kspace", lambda self, _patient: made.append(self.seed))
+    ShelvedSource(AtlasSource(SITE, maps, 32, 0), tmp_path).kspace("a-000")  # asked for in between
+    assert not made

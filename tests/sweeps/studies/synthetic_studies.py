@@ -17,7 +17,7 @@ from engine.records import encoded
 from engine.streams import rng
 from sites.config import RunConfig
 from sites.run_directory import config_toml
-from sweeps.pool import Job
+from sweeps.jobs import Job
 from sweeps.studies.findings import Findings, findings
 from sweeps.studies.plan import StudyPlan, SweepConfig
 from sweeps.studies.space import Values

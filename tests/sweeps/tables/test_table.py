@@ -12,8 +12,8 @@ from engine.algorithms import FlMr
 from engine.config import ModelConfig
 from engine.placement import Machine
 from sites.config import SiteConfig
-from sweeps.pool import PoolConfig, share
 from sweeps.scores import ZERO_FILLED, PatientScore
+from sweeps.shares import PoolConfig, Room
 from sweeps.tables.plan import GROWING, Federation, Plan, TableConfig, read_scores
 
 SITES = tuple(SiteConfig(name=name, train_patients=n) for name, n in (("a", 2), ("b", 4), ("c", 3)))
@@ -131,15 +131,17 @@ def test_what_cannot_be_planned_is_refused(settings: dict[str, Any], words: str)
 
 def test_shares_of_the_machine() -> None:
     config = PoolConfig()
-    assert share(config, Machine(cpus=2), 40) == share(PoolConfig(parallel=2), Machine(cpus=2), 40)
-    assert share(config, Machine(cpus=8), 3).at_once == 3
-    assert share(PoolConfig(threads=4), Machine(cpus=8), 9) == share(PoolConfig(threads=4, parallel=2), Machine(8), 9)
-    on_gpus = share(config, Machine(cpus=16, gpus=2), 40)
+    assert Room(config, Machine(cpus=2)).share(40) == Room(PoolConfig(parallel=2), Machine(cpus=2)).share(40)
+    assert Room(config, Machine(cpus=8)).share(3).at_once == 3
+    assert Room(PoolConfig(threads=4), Machine(cpus=8)).share(9) == Room(
+        PoolConfig(threads=4, parallel=2), Machine(8)
+    ).share(9)
+    on_gpus = Room(config, Machine(cpus=16, gpus=2)).share(40)
     assert (on_gpus.at_once, on_gpus.gpus) == (2, 1.0)
-    assert share(PoolConfig(parallel=4), Machine(cpus=16, gpus=2), 40).gpus == 0.5
-    assert share(PoolConfig(device="cpu"), Machine(cpus=16, gpus=2), 40).gpus == 0
+    assert Room(PoolConfig(parallel=4), Machine(cpus=16, gpus=2)).share(40).gpus == 0.5
+    assert Room(PoolConfig(device="cpu"), Machine(cpus=16, gpus=2)).share(40).gpus == 0
     with pytest.raises(ValueError, match="parallel is 4 and there are cores for 2; take at most 2"):
-        share(PoolConfig(parallel=4), Machine(cpus=2), 40)
+        Room(PoolConfig(parallel=4), Machine(cpus=2)).share(40)
 
 
 def test_scores_know_where_their_network_trained() -> None:
