@@ -22,6 +22,7 @@ from sweeps.studies.search import specs
 from sweeps.studies.trials import run_study, unfinished
 from sweeps.studies.view import study_view
 from sweeps.studies.watch import watching
+from sweeps.studies.words import rounds_text
 
 HELP = """\
 Search settings of a federation with Optuna: many federations, side by side.
@@ -128,5 +129,5 @@ def _given(options: Sequence[str]) -> str:
     except ValueError as error:
         return f"(With the options given: {error}.)"
     left_out = "" if command.sweep.search or command.sweep.space else " (the default, around the run's own values)"
-    searched = f"{plan.trials} trials of {plan.run.rounds} rounds, searching {' '.join(specs(plan.space))}{left_out}"
+    searched = f"{plan.trials} trials of {rounds_text(plan)}, searching {' '.join(specs(plan.space))}{left_out}"
     return f"With the options given: {searched}."

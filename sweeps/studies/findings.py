@@ -90,6 +90,13 @@ class Findings:
         return self.plan.config.against
 
     @property
+    def target(self) -> str:
+        """The name of the one that the winners are tested at; empty if each has its own."""
+        tests = [test for winner in self.winners for test in (winner.searched, winner.confirmed) if test]
+        names = {test.target for test in tests} or {self.plan.target}
+        return names.pop() if len(names) == 1 else ""
+
+    @property
     def counts(self) -> dict[State, int]:
         """Trials by state."""
         return count(self.rows)

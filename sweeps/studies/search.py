@@ -14,7 +14,7 @@ import itertools
 import re
 import tomllib
 import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -31,11 +31,14 @@ ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?=,|$)')  # of a list of
 RANGE = ("low", "high", "step", "log")  # the keys of a range in TOML
 
 
-def parse_space(specs: Sequence[str], file: Path | None, base: RunConfig) -> Space:
+def parse_space(
+    specs: Sequence[str], file: Path | None, base: RunConfig, check: Callable[[RunConfig], None] = lambda _: None
+) -> Space:
     """The space of specs, which win, and of a file; about the run itself if there is neither.
 
-    base: the run that trials change, not resolved. Raises ValueError, in one line that names the parameter, for what
-    cannot be read, or what a run at its ends, or at the ends of any two, would refuse.
+    base: the run that trials change, not resolved; check: raises ValueError for a resolved run that is no trial.
+    Raises ValueError, in one line that names the parameter, for what cannot be read, or what a run at its ends, or at
+    the ends of any two, would refuse.
     """
     found = {parameter.name: parameter for parameter in (_read(file) if file else ())}
     given = [_parsed(spec) for spec in specs]
@@ -45,7 +48,8 @@ def parse_space(specs: Sequence[str], file: Path | None, base: RunConfig) -> Spa
     found |= {parameter.name: parameter for parameter in given}
     space = Space(tuple(found.values())) if found else around(base)
     _check_owners(space, base)
-    _check_corners(space, base)
+    _check_places(space, base)
+    _check_corners(space, base, check)
     return space
 
 
@@ -195,7 +199,17 @@ def _check_owners(space: Space, base: RunConfig) -> None:
             )
 
 
-def _check_corners(space: Space, base: RunConfig) -> None:
+def _check_places(space: Space, base: RunConfig) -> None:
+    """Raises ValueError for a search of institutions that would find the same ones in every trial."""
+    searched = {parameter.name for parameter in space.parameters}
+    for name in ("scenario", "data"):
+        if name in searched and base.institutions:
+            raise ValueError(f"search: {name}: the run has sites of its own, [[site]]; start from options without them")
+    if "scenario" in searched and ("data" in searched or base.data):
+        raise ValueError("search: scenario: data takes the place of a scenario; take one of the two out")
+
+
+def _check_corners(space: Space, base: RunConfig, check: Callable[[RunConfig], None]) -> None:
     """Raises ValueError, as a run would, for ends of parameters that no run can have."""
     base = replace(base, out="planned")
     for algorithm in space.algorithms:
@@ -204,9 +218,9 @@ def _check_corners(space: Space, base: RunConfig) -> None:
         first |= {ALGORITHM: algorithm} if algorithm else {}
         for ends in _pairs(parameters):
             try:
-                resolve(applied(base, first | ends))
+                check(resolve(applied(base, first | ends)))
             except ValueError as error:
-                if str(error) == _refusal(base):
+                if str(error) == _refusal(base, check):
                     raise
                 blamed = _blamed(first | ends, ends, str(error))
                 raise ValueError(f"search: {blamed}: {error}") from error
@@ -221,10 +235,10 @@ def _pairs(parameters: Sequence[Parameter]) -> Iterator[Values]:
                 yield dict(zip(names, ends, strict=True))
 
 
-def _refusal(config: RunConfig) -> str:
+def _refusal(config: RunConfig, check: Callable[[RunConfig], None]) -> str:
     """Why there is no such run; empty if there is."""
     try:
-        resolve(config)
+        check(resolve(config))
     except ValueError as error:
         return str(error)
     return ""

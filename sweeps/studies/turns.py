@@ -5,7 +5,8 @@ from __future__ import annotations
 import optuna
 from optuna.trial import FrozenTrial
 
-TURN = "turn"  # of a trial's user attributes
+TURN, SEEDS = "turn", "by_seed"
+"""Of a trial's user attributes; the second: its objectives by seed, if there are several."""
 
 
 def by_turn(study: optuna.Study) -> dict[int, FrozenTrial]:
