@@ -188,9 +188,12 @@ def config_toml(config: RunConfig, device: str) -> str:
     return settings_toml(flat(config), config.institutions, device)
 
 
-def settings_toml(settings: Mapping[str, Any], institutions: Sequence[SiteConfig], device: str) -> str:
-    """Settings, what a result depends on besides them (device, source, versions), and the sites."""
-    environment = {"device": device, "commit": _commit(), **{name: version(name) for name in PACKAGES}}
+def settings_toml(settings: Mapping[str, Any], institutions: Sequence[SiteConfig], device: str, **facts: str) -> str:
+    """Settings, what a result depends on besides them (device, source, versions), and the sites.
+
+    facts: further ones that are no settings.
+    """
+    environment = {"device": device, **facts, "commit": _commit(), **{name: version(name) for name in PACKAGES}}
     sites = [stated(site) for site in institutions]
     kept = {name: value for name, value in settings.items() if name != "out"}
     return tomli_w.dumps({**kept, "environment": environment, "site": sites})

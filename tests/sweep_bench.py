@@ -174,7 +174,7 @@ def show_study(study: Path, whole: Timing) -> None:
     """Where a sweep's time went outside its trials, and how long they take to their first step."""
     from sweeps.studies.journal import stored_study
 
-    stored = stored_study(study, "", study.name)
+    stored = stored_study(study)
     trials = sorted(stored.get_trials(), key=lambda trial: trial.number)
     first = min(trial.datetime_start.timestamp() for trial in trials if trial.datetime_start)
     last = max(trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete)
@@ -192,7 +192,7 @@ def first_step(study: Path, trial: optuna.trial.FrozenTrial) -> float:
     All of its time that is no round's, that after the last round too; then the first round's encoding and first batch.
     """
     from sites.run_directory import read_rounds, stored_config
-    from sweeps.studies.workers import TURN
+    from sweeps.studies.turns import TURN
 
     path = study / "trials" / str(trial.user_attrs[TURN])
     reports, batch_size = read_rounds(path), stored_config(path).train.batch_size

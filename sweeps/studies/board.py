@@ -155,10 +155,10 @@ class _Table:
     @staticmethod
     def of(plan: StudyPlan, standing: Standing, width: int) -> _Table:
         rows = [*standing.rows, *map(_row, standing.working)]
-        rounds = longest((f"{row.rounds}/{plan.run.rounds}" for row in rows), 5)
+        rounds = longest((f"{row.rounds}/{plan.rounds(row.params)}" for row in rows), 5)
         every = [
             Column[Row]("trial", 0, 7, lambda row, _: Text.assemble(SIGNS[row.state], f" {row.turn:>5}")),
-            Column[Row]("round", 1, rounds, lambda row, _: Text(f"{row.rounds}/{plan.run.rounds}"), right=True),
+            Column[Row]("round", 1, rounds, lambda row, _: Text(f"{row.rounds}/{plan.rounds(row.params)}"), right=True),
             *(_value_column(plan, index) for index in range(len(plan.objectives))),
             *([_trend()] if len(plan.objectives) == 1 else []),
             *(_param_column(each.name, rank, rows) for rank, each in enumerate(plan.space.parameters, start=4)),

@@ -10,15 +10,17 @@ from rich.console import Console
 from rich.text import Text
 
 from sites.settings import parse_federation
-from sweeps.studies.directory import report_is_new, take_part, tidy, write_results
+from sweeps.studies.directory import report_is_new, study_name, take_part, tidy, write_results
 from sweeps.studies.findings import Findings, findings
 from sweeps.studies.journal import stored_study
 from sweeps.studies.parsing import SweepCommand, stored_plan
-from sweeps.studies.plan import StudyPlan, specs
+from sweeps.studies.plan import StudyPlan
 from sweeps.studies.report import import_heavy, write_report
+from sweeps.studies.search import specs
 from sweeps.studies.trials import run_study, unfinished
 from sweeps.studies.view import study_view
 from sweeps.studies.watch import watching
+from sweeps.studies.words import rounds_text
 
 HELP = """\
 Search settings of a federation with Optuna: many federations, side by side.
@@ -31,6 +33,7 @@ in several terminals shares the work.
 --search NAME=LOW:HIGH, NAME=LOW:HIGH:STEP, NAME=log:LOW:HIGH or NAME=A,B,C, several after each other: any option of
 `run.py`, a site's setting (hpks.snr, target.acceleration, sources.tr), a shift's strength (shift.contrast,
 shift.ixi.snr). With algorithm=A,B among them, settings that only some methods have are searched in the trials of those.
+A text with a comma stands in quotes: 'train_sites="ixi,hpks",brats'.
 
 --space FILE: the same as a TOML file with a table [search]; where both name a setting, --search wins.
 
@@ -69,7 +72,7 @@ def resume(path: Path, live: bool) -> None:
 def show(path: Path) -> None:
     """Draw what the directory of a study holds; its report is brought up to date, if that is possible."""
     plan = stored_plan(path)
-    found = findings(plan, stored_study(plan.out, plan.config.storage, plan.out.name))
+    found = findings(plan, stored_study(plan.out, plan.config.storage, study_name(plan)))
     _show(found)
     if not report_is_new(plan):
         try:
@@ -109,5 +112,5 @@ def _given(options: Sequence[str]) -> str:
     except ValueError as error:
         return f"(With the options given: {error}.)"
     left_out = "" if command.sweep.search or command.sweep.space else " (the default, around the run's own values)"
-    searched = f"{plan.trials} trials of {plan.run.rounds} rounds, searching {' '.join(specs(plan.space))}{left_out}"
+    searched = f"{plan.trials} trials of {rounds_text(plan)}, searching {' '.join(specs(plan.space))}{left_out}"
     return f"With the options given: {searched}."

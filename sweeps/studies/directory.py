@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -15,15 +16,18 @@ import optuna
 from engine.checkpoint import write_atomically
 from engine.records import encoded
 from sites.run_directory import settings_toml
-from sweeps.directory import STUDY, Settings, refuse_another
+from sweeps.directory import STUDY, Settings, fingerprint, refuse_another
 from sweeps.studies.findings import Findings, findings
-from sweeps.studies.journal import JOURNAL, open_study
+from sweeps.studies.journal import JOURNAL, NAME, open_study
 from sweeps.studies.parsing import stored_plan
-from sweeps.studies.plan import GROWING, StudyPlan, specs
+from sweeps.studies.plan import GROWING, StudyPlan
 from sweeps.studies.report import REPORT, write_report
+from sweeps.studies.search import specs
 from sweeps.studies.trials import unfinished
 from sweeps.studies.words import NOTE
 from sweeps.studies.workers import Worker, at_work
+
+NAMED = "study_name"  # of study.toml's [environment]
 
 
 @contextlib.contextmanager
@@ -45,7 +49,7 @@ def take_part(plan: StudyPlan) -> Iterator[tuple[optuna.Study, Worker]]:
             if not STUDY.there(plan.out):
                 (plan.out / ".lock").unlink()  # it is somebody else's
             raise
-        study = open_study(plan.out, plan.objectives, plan.pruner, plan.config.storage, plan.out.name)
+        study = open_study(plan.out, plan.objectives, plan.pruner, plan.config.storage, study_name(plan))
     with at_work(plan.out) as worker:
         yield study, worker
 
@@ -58,7 +62,21 @@ def _write_settings(plan: StudyPlan) -> None:
         return Settings(there.settings, there.run.institutions)
 
     refuse_another(plan.out, STUDY, asked, stored, GROWING)
-    write_atomically(plan.out / STUDY.file, settings_toml(asked.values, asked.institutions, plan.device).encode())
+    facts = {NAMED: study_name(plan)} if plan.config.storage else {}
+    text = settings_toml(asked.values, asked.institutions, plan.device, **facts)
+    write_atomically(plan.out / STUDY.file, text.encode())
+
+
+def study_name(plan: StudyPlan) -> str:
+    """In its storage, which may hold many: by where its directory was first; of its own journal always the same."""
+    if not plan.config.storage:
+        return NAME
+    stored = ""
+    if STUDY.there(plan.out):
+        tables = tomllib.loads((plan.out / STUDY.file).read_text(encoding="utf-8"))
+        stored = tables.get("environment", {}).get(NAMED, "")
+    here = plan.out.resolve()
+    return stored or f"{here.name}-{fingerprint({'out': str(here)})}"
 
 
 def summary(found: Findings) -> dict[str, Any]:

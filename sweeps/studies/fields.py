@@ -25,6 +25,7 @@ PARTS = {"algorithm", "train", "model", "placement", "institutions"}  # of RunCo
 TEXTS = {SHIFT: "shift.DIAL=0:1", "site_settings": "SITE.FIELD=LOW:HIGH"}  # of many settings: searched one by one
 WHEREABOUTS = {*ELSEWHERE, *(item.name for item in fields(Placement)), "previews", "shift_every"}
 """Settings that are not searched: where a run computes and how closely it is watched."""
+SEED = "seed"  # neither: a study has its own
 
 
 def kinds() -> dict[str, Any]:
@@ -32,7 +33,7 @@ def kinds() -> dict[str, Any]:
     found: dict[str, Any] = {ALGORITHM: Literal[tuple(ALGORITHMS)]}
     for owner in (RunConfig, TrainConfig, ModelConfig, *ALGORITHMS.values()):
         hints = get_type_hints(owner)
-        found |= {name: hints[name] for name in _names(owner) if name not in {*PARTS, *TEXTS, *WHEREABOUTS}}
+        found |= {name: hints[name] for name in _names(owner) if name not in {*PARTS, *TEXTS, *WHEREABOUTS, SEED}}
     return found
 
 
@@ -54,6 +55,8 @@ def kind(name: str) -> Any:
         raise ValueError(f"{name} is searched setting by setting, {TEXTS[name]}")
     if name in WHEREABOUTS:
         raise ValueError(f"{name} changes no result; give --{name.replace('_', '-')} once for all trials")
+    if name == SEED:
+        raise ValueError("seed is not searched, for trials are compared on the same seeds; give --seeds for several")
     raise ValueError(f"{name!r} is no setting; {closest(name, known)}")
 
 

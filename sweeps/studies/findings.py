@@ -16,9 +16,9 @@ from sweeps.studies.importance import Importance, importances
 from sweeps.studies.objectives import Objective
 from sweeps.studies.plan import StudyPlan
 from sweeps.studies.trials import REASON, ROUNDS, unfinished
+from sweeps.studies.turns import TURN, by_turn
 from sweeps.studies.winners import Winner, read_winner, winners
 from sweeps.studies.words import STATES, State
-from sweeps.studies.workers import TURN, by_turn
 
 NAMES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -88,6 +88,13 @@ class Findings:
     def against(self) -> str:
         """The method that values are differences to; empty if there is none."""
         return self.plan.config.against
+
+    @property
+    def target(self) -> str:
+        """The name of the one that the winners are tested at; empty if each has its own."""
+        tests = [test for winner in self.winners for test in (winner.searched, winner.confirmed) if test]
+        names = {test.target for test in tests} or {self.plan.target}
+        return names.pop() if len(names) == 1 else ""
 
     @property
     def counts(self) -> dict[State, int]:

@@ -92,6 +92,19 @@ def stored_study(directory: Path, storage: str = "", name: str = NAME) -> optuna
     return optuna.load_study(study_name=name, storage=kept)
 
 
+def settled(url: str) -> str:
+    """A storage's URL wherever a command is called from: a file of SQLite by its whole path.
+
+    Raises ValueError for one that would hold pickles.
+    """
+    if url.startswith("redis"):
+        raise ValueError(f"storage {url!r} cannot be used (Redis' snapshots are pickles); give one of Optuna's URLs")
+    scheme, slashes, path = url.partition(":///")
+    if not scheme.startswith("sqlite") or not slashes or path.startswith((":memory:", "file:")):
+        return url
+    return f"{scheme}:///{Path(path).absolute()}"
+
+
 def _journal(path: Path) -> BaseStorage:
     path.touch()
     lock = JournalLock(path)
@@ -108,6 +121,7 @@ def _read(path: Path) -> BaseStorage:
 
 
 def _other(url: str) -> BaseStorage:
+    url = settled(url)
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:  # SQLAlchemy's, a driver's, alembic's

@@ -13,16 +13,16 @@ from typing import Any, Literal
 from engine.validation import require
 from sites.config import RunConfig, flat
 from sites.federation import resolve
-from sites.overrides import to_text
 from sweeps.directory import fingerprint
 from sweeps.jobs import Job, Round
 from sweeps.methods import Method, chosen_methods
 from sweeps.shares import PoolConfig, demand
 from sweeps.studies.fields import applied, command
+from sweeps.studies.journal import settled
 from sweeps.studies.objectives import Objective, check, objectives, value
 from sweeps.studies.samplers import PrunerName, SamplerName, most_trials, pruner, sampling
-from sweeps.studies.search import parse_space
-from sweeps.studies.space import Choice, Space, Values
+from sweeps.studies.search import parse_space, specs
+from sweeps.studies.space import Space, Values
 
 Auto = Literal["auto"]
 
@@ -72,10 +72,11 @@ class SweepConfig:
 
 
 GROWING = {
-    "trials", "confirm", "parallel", "out", "ray_address", "storage", "checkpoint_every", "keep_checkpoints",
+    "trials", "confirm", "parallel", "out", "ray_address", "checkpoint_every", "keep_checkpoints",
     "shift_every", "workers", "sites_per_worker", "gpus_per_site", "memory_gb", "live",
 }  # fmt: skip
 """Settings under which a study's directory goes on."""
+ROUNDS = "rounds"  # the setting
 FORCED: Mapping[str, Any] = {"keep_checkpoints": 1, "shift_every": 0}
 """Of the federation: a trial is gone on with only to score its test patients."""
 
@@ -101,15 +102,16 @@ class StudyPlan:
 
     def __init__(self, config: SweepConfig, run: RunConfig) -> None:
         """run: the federation, but for what is searched."""
-        self.config, self.run = config, run
+        self.config, self.run = replace(config, storage=settled(config.storage)), run
         placement = replace(run.placement, workers=0)
-        self._base = replace(run, out="planned", checkpoint_every=run.rounds, placement=placement, **FORCED)
-        resolved = resolve(self._base)
-        self.target, self.device = resolved.target, resolved.placement.device
+        self._base = replace(run, out="planned", placement=placement, **FORCED)
+        self.device = resolve(self._base).placement.device
         self.objectives = objectives(config.objective)
-        for objective in self.objectives:
-            check(objective, resolved)
-        self.space = parse_space(config.search, Path(config.space) if config.space else None, self._base)
+        self._targets: set[str] = set()
+        file = Path(config.space) if config.space else None
+        self.space = parse_space(config.search, file, self._base, self._check)
+        if config.pruner != "none" and ROUNDS in {each.name for each in self.space.parameters}:
+            raise ValueError(f"search: {ROUNDS}: a pruner compares trials of as many rounds; take --pruner none")
         limit = most_trials(config.sampler, self.space)
         self.trials = config.trials if limit is None else min(config.trials, limit)  # a grid ends
         self.sampling = sampling(config.sampler, self.space, self.objectives, run.seed)
@@ -157,6 +159,15 @@ class StudyPlan:
         except ValueError:
             return 0
 
+    @property
+    def target(self) -> str:
+        """The name of the one that all trials have; empty if they have their own."""
+        return next(iter(self._targets)) if len(self._targets) == 1 else ""
+
+    def rounds(self, values: Values) -> int:
+        """Of a trial with these values."""
+        return int(values.get(ROUNDS, self.run.rounds))
+
     def directory(self, turn: int) -> Path:
         """Of a trial."""
         return (self.out / "trials" / str(turn)).absolute()
@@ -191,24 +202,32 @@ class StudyPlan:
             options = ["--config", str(Path(self.trial(turn, values).config.out) / "config.toml")]
         return shlex.join(["python", "run.py", *options])
 
-    def judged(self, rounds: Sequence[Round]) -> tuple[float, ...]:
-        """The objectives of a trial's rounds: the mean over its seeds, less that of the method to compare with."""
+    def judged(self, trial: Trial, rounds: Sequence[Round]) -> tuple[float, ...]:
+        """The objectives of a trial's rounds, the mean over its seeds."""
+        return tuple(map(fmean, zip(*self.by_seed(trial, rounds), strict=True)))
 
-        def mean(first: int, last: int, objective: Objective) -> float:
-            return fmean(
-                value(objective, [r.reports[i] for r in rounds], rounds[-1].zero_filled[i], self.target or "")
-                for i in range(first, last)
-            )
+    def by_seed(self, trial: Trial, rounds: Sequence[Round]) -> list[tuple[float, ...]]:
+        """The objectives of each seed, less those of the method to compare with; at the trial's own target."""
 
-        seeds = self.config.seeds
-        return tuple(
-            mean(0, seeds, each) - (mean(seeds, 2 * seeds, each) if self.config.against else 0.0)
-            for each in self.objectives
-        )
+        def one(index: int, objective: Objective) -> float:
+            reports = [round.reports[index] for round in rounds]
+            return value(objective, reports, rounds[-1].zero_filled[index], trial.configs[index].target)
+
+        seeds, against = self.config.seeds, bool(self.config.against)
+        return [
+            tuple(one(seed, each) - (one(seeds + seed, each) if against else 0.0) for each in self.objectives)
+            for seed in range(seeds)
+        ]
+
+    def _check(self, resolved: RunConfig) -> None:
+        """Raises ValueError for a trial without patients that an objective asks for."""
+        for objective in self.objectives:
+            check(objective, resolved)
+        self._targets.add(resolved.target)
 
     def _federations(self, values: Values, seeds: Sequence[int], folder: Path) -> Iterator[RunConfig]:
         """By seed; then those it is measured against, by seed."""
-        chosen = applied(self._base, values)
+        chosen = applied(replace(self._base, checkpoint_every=self.rounds(values)), values)
         alone = self.config.seeds == 1 and not self.config.against and folder.parent.name == "trials"
         for seed in seeds:
             yield resolve(replace(chosen, seed=seed, out=str(folder if alone else folder / f"seed-{seed}")))
@@ -234,16 +253,3 @@ class StudyPlan:
 def corners(space: Space) -> list[Values]:
     """All parameters at their first, then all at their last ends."""
     return [{each.name: each.ends[end] for each in space.parameters} for end in (0, -1)]
-
-
-def specs(space: Space) -> list[str]:
-    """A space as `--search` writes it."""
-    found = []
-    for each in space.parameters:
-        if isinstance(each, Choice):
-            told = ",".join(map(to_text, each.values))
-        else:
-            ends = ":".join(map(to_text, (each.low, each.high, *([] if each.step is None else [each.step]))))
-            told = f"log:{ends}" if each.log else ends
-        found.append(f"{each.name}={told}")
-    return found

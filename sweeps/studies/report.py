@@ -123,8 +123,9 @@ def _tiles(found: Findings) -> list[tuple[str, str, str]]:
     for which, tested in (("", best.searched), (", confirmed", best.confirmed)):
         if tested:
             gain = estimate_text(tested.gain, 2, signed=True)
-            more = f"{_half(tested.psnr)}{seeds_text(tested.seeds)}; {gain} over zero-filled"
-            shown.append((f"Test PSNR at {found.plan.target}{which}", f"{tested.psnr.mean:.2f} dB", more))
+            over = f"by seed ± {tested.by_seed.psnr.half_width:.2f}; " if tested.by_seed else ""
+            more = f"{_half(tested.psnr)}{over}{seeds_text(tested.seeds)}; {gain} over zero-filled"
+            shown.append((f"Test PSNR at {tested.target}{which}", f"{tested.psnr.mean:.2f} dB", more))
         if tested and tested.against and (tested is best.confirmed or not best.confirmed):
             more = f"{_half(tested.against)}{p_text(tested.against)}"
             shown.append((f"Over {found.against}{which}", f"{written(tested.against.mean, 2, signed=True)} dB", more))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from types import SimpleNamespace
+from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import (
     BaseSampler,
-    CmaEsSampler,
     NSGAIISampler,
     PartialFixedSampler,
     RandomSampler,
@@ -22,8 +22,10 @@ from optuna.samplers import (
 )
 
 from engine.streams import rng
+from sweeps.studies.cma import CmaSampler
 from sweeps.studies.objectives import Objective
 from sweeps.studies.space import Number, Space
+from sweeps.studies.turns import TURN
 
 T = TypeVar("T")
 SamplerName = Literal["auto", "tpe", "random", "grid", "cma-es", "nsga2"]
@@ -47,7 +49,8 @@ def sampling(name: SamplerName, space: Space, objectives: Sequence[Objective], s
     if name == "grid":
         return _grid(space, seed)
     if name == "cma-es":
-        _check_cma_es(space, objectives)
+        numbers = _numbers(space, objectives)
+        return lambda turn: CmaSampler(numbers, turn, _draw(seed, turn))
     return lambda turn: quietly(lambda: _sampler(name, _draw(seed, turn)))
 
 
@@ -72,15 +75,21 @@ def pruner(name: PrunerName, rounds: int, objectives: Sequence[Objective]) -> Ba
         case "halving":  # Li et al., MLSys 2020, arXiv 1810.05934
             return SuccessiveHalvingPruner(min_resource=first, reduction_factor=FACTOR)
         case "hyperband":  # Li et al., JMLR 2018, arXiv 1603.06560
-            return quietly(lambda: HyperbandPruner(min_resource=1, max_resource=rounds, reduction_factor=FACTOR))
+            return quietly(lambda: _Hyperband(min_resource=1, max_resource=rounds, reduction_factor=FACTOR))
+
+
+class _Hyperband(HyperbandPruner):
+    """Optuna draws a trial's bracket from the study's name and the trial's number; here its turn decides."""
+
+    def _get_bracket_id(self, study: Any, trial: Any) -> int:  # noqa: ARG002
+        turn = trial.user_attrs.get(TURN, trial.number)
+        return super()._get_bracket_id(SimpleNamespace(study_name=""), SimpleNamespace(number=turn))  # type: ignore[arg-type]
 
 
 def _sampler(name: SamplerName, seed: int) -> BaseSampler:
     match name:
         case "random":
             return RandomSampler(seed=seed)
-        case "cma-es":
-            return CmaEsSampler(seed=seed, warn_independent_sampling=False)
         case "nsga2":  # Deb et al., 2002
             return NSGAIISampler(population_size=POPULATION, seed=seed)
         case _:  # parameters that only some trials have are groups of their own
@@ -94,7 +103,8 @@ def _grid(space: Space, seed: int) -> Sampling:
     return lambda turn: quietly(lambda: PartialFixedSampler(rows[order[turn]], RandomSampler(seed=_draw(seed, turn))))
 
 
-def _check_cma_es(space: Space, objectives: Sequence[Objective]) -> None:
+def _numbers(space: Space, objectives: Sequence[Objective]) -> list[Number]:
+    """What CMA-ES searches, which is for nothing but numbers."""
     mend = "take --sampler tpe"
     if len(objectives) > 1:
         raise ValueError(f"sampler cma-es is for one objective, and there are {len(objectives)}; take --sampler nsga2")
@@ -105,6 +115,7 @@ def _check_cma_es(space: Space, objectives: Sequence[Objective]) -> None:
             raise ValueError(f"sampler cma-es has all parameters in every trial, {parameter.name} is not; {mend}")
     if len(space.parameters) < 2:
         raise ValueError(f"sampler cma-es is for two parameters or more; {mend}")
+    return [each for each in space.parameters if isinstance(each, Number)]
 
 
 def _draw(seed: int, turn: int) -> int:

@@ -1,5 +1,7 @@
 """How a search space is written: `NAME=LOW:HIGH[:STEP]`, `NAME=log:LOW:HIGH`, `NAME=A,B,C`, or a TOML file's [search].
 
+A text with a comma stands in quotes, `train_sites="ixi,hpks",brats`; a quote in it is doubled.
+
 [search]
 alignment_weight = {low = 1e-3, high = 1.0, log = true}
 algorithm = ["fl-mr", "fl-mrcm"]
@@ -12,7 +14,7 @@ import itertools
 import re
 import tomllib
 import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -26,14 +28,18 @@ from sweeps.studies.space import ALGORITHM, Choice, Number, Parameter, Space, Va
 
 AROUND = {"alignment_weight": (0.1, 100.0), "identifier_lr": (0.1, 10.0), "lr": (0.25, 2.5)}
 """The space if none is given: these settings, from and to so many times what the run has, by their logarithms."""
+ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?=,|$)')  # of a list of texts: with quotes, or without
 RANGE = ("low", "high", "step", "log")  # the keys of a range in TOML
 
 
-def parse_space(specs: Sequence[str], file: Path | None, base: RunConfig) -> Space:
+def parse_space(
+    specs: Sequence[str], file: Path | None, base: RunConfig, check: Callable[[RunConfig], None] = lambda _: None
+) -> Space:
     """The space of specs, which win, and of a file; about the run itself if there is neither.
 
-    base: the run that trials change, not resolved. Raises ValueError, in one line that names the parameter, for what
-    cannot be read, or what a run at its ends, or at the ends of any two, would refuse.
+    base: the run that trials change, not resolved; check: raises ValueError for a resolved run that is no trial.
+    Raises ValueError, in one line that names the parameter, for what cannot be read, or what a run at its ends, or at
+    the ends of any two, would refuse.
     """
     found = {parameter.name: parameter for parameter in (_read(file) if file else ())}
     given = [_parsed(spec) for spec in specs]
@@ -43,7 +49,8 @@ def parse_space(specs: Sequence[str], file: Path | None, base: RunConfig) -> Spa
     found |= {parameter.name: parameter for parameter in given}
     space = Space(tuple(found.values())) if found else around(base)
     _check_owners(space, base)
-    _check_corners(space, base)
+    _check_places(space, base)
+    _check_corners(space, base, check)
     return space
 
 
@@ -69,7 +76,7 @@ def _parsed(spec: str) -> Parameter:
             raise ValueError("write NAME=LOW:HIGH, NAME=LOW:HIGH:STEP, NAME=log:LOW:HIGH or NAME=A,B,C")
         name = _plain(name.strip())
         kinds = _kinds(kind(name))
-        parts = [part.strip() for part in text.split(":")]
+        parts = [part.strip() for part in text.split(":")] if '"' not in text else [text]
         if parts[0] == "log" or (len(parts) > 1 and {int, float} & {*kinds}):
             log = parts[0] == "log"
             ends = parts[1:] if log else parts
@@ -78,9 +85,41 @@ def _parsed(spec: str) -> Parameter:
             return _number(name, {**dict(zip(("low", "high", "step"), ends, strict=False)), "log": log})
         if len(parts) > 1 and bool in kinds:
             raise ValueError(f"it is true or false; write {name}=true,false")
-        return _choice(name, [part.strip() for part in text.split(",")])
+        return _choice(name, _texts(text))
     except ValueError as error:
         raise ValueError(f"search: {spec!r}: {error}") from error
+
+
+def _texts(text: str) -> list[str]:
+    """Those between commas, which are not in quotes."""
+    found, at = [], 0
+    while at <= len(text):
+        item = ITEM.match(text, at)
+        assert item is not None  # for one without quotes is anything
+        quoted, plain = item.groups()
+        found.append(plain if quoted is None else quoted.replace('""', '"'))
+        at = item.end() + 1
+    return found
+
+
+def specs(space: Space) -> list[str]:
+    """A space as `--search` writes it, from which it is read again."""
+    found = []
+    for each in space.parameters:
+        if isinstance(each, Choice):
+            told = ",".join(map(_quoted, map(to_text, each.values)))
+        else:
+            ends = ":".join(map(to_text, (each.low, each.high, *([] if each.step is None else [each.step]))))
+            told = f"log:{ends}" if each.log else ends
+        found.append(f"{each.name}={told}")
+    return found
+
+
+def _quoted(text: str) -> str:
+    """In quotes, where it would be read as something else without."""
+    if text and text == text.strip() and not {*text} & {*',":'}:
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _read(file: Path) -> Iterator[Parameter]:
@@ -161,7 +200,17 @@ def _check_owners(space: Space, base: RunConfig) -> None:
             )
 
 
-def _check_corners(space: Space, base: RunConfig) -> None:
+def _check_places(space: Space, base: RunConfig) -> None:
+    """Raises ValueError for a search of institutions that would find the same ones in every trial."""
+    searched = {parameter.name for parameter in space.parameters}
+    for name in ("scenario", "data"):
+        if name in searched and base.institutions:
+            raise ValueError(f"search: {name}: the run has sites of its own, [[site]]; start from options without them")
+    if "scenario" in searched and ("data" in searched or base.data):
+        raise ValueError("search: scenario: data takes the place of a scenario; take one of the two out")
+
+
+def _check_corners(space: Space, base: RunConfig, check: Callable[[RunConfig], None]) -> None:
     """Raises ValueError, as a run would, for ends of parameters that no run can have."""
     base = replace(base, out="planned")
     for algorithm in space.algorithms:
@@ -170,9 +219,9 @@ def _check_corners(space: Space, base: RunConfig) -> None:
         first |= {ALGORITHM: algorithm} if algorithm else {}
         for ends in _pairs(parameters):
             try:
-                resolve(applied(base, first | ends))
+                check(resolve(applied(base, first | ends)))
             except ValueError as error:
-                if str(error) == _refusal(base):
+                if str(error) == _refusal(base, check):
                     raise
                 blamed = _blamed(first | ends, ends, str(error))
                 raise ValueError(f"search: {blamed}: {error}") from error
@@ -187,10 +236,10 @@ def _pairs(parameters: Sequence[Parameter]) -> Iterator[Values]:
                 yield dict(zip(names, ends, strict=True))
 
 
-def _refusal(config: RunConfig) -> str:
+def _refusal(config: RunConfig, check: Callable[[RunConfig], None]) -> str:
     """Why there is no such run; empty if there is."""
     try:
-        resolve(config)
+        check(resolve(config))
     except ValueError as error:
         return str(error)
     return ""

@@ -10,8 +10,9 @@ from engine.standings import clock_time
 from sites.report.html_page import Html, Section, badge, code, details, facts, join, paragraph, table, tag
 from sweeps.directory import STUDY
 from sweeps.studies.findings import Findings, Row
-from sweeps.studies.winners import Estimate, Tested, Winner
+from sweeps.studies.winners import Estimate, Means, Winner
 from sweeps.studies.words import (
+    at_target,
     command_lines,
     estimate_text,
     objective_title,
@@ -19,6 +20,7 @@ from sweeps.studies.words import (
     param_text,
     plural,
     range_text,
+    rounds_text,
     sampler_text,
     seeds_text,
     units_text,
@@ -42,13 +44,17 @@ def setting_section(found: Findings) -> Section:
     seconds = math.fsum(row.seconds for row in found.rows if not math.isnan(row.seconds))
     new = f"on {plural(config.confirm, 'seed')} that the search has not seen" if config.confirm else "no (--confirm N)"
     seeds = plural(config.seeds, "seed")
+    target = f"target {plan.target}" if plan.target else "a target of its own in each trial"
     pairs = [
         ("Objective", goals),
         ("Chosen on", "validation patients, after the last round" + f", the mean of {seeds}" * (config.seeds > 1)),
         ("Sampler", sampler_text(plan)),
         ("Pruner", config.pruner),
-        ("Trials", f"{plan.trials}, each of {plural(plan.run.rounds, 'round')}" + f" and {seeds}" * (config.seeds > 1)),
-        ("Federation", f"{plan.run.scenario}, target {plan.target}, seed {plan.run.seed}, on {plan.device}"),
+        ("Trials", f"{plan.trials}, each of {rounds_text(plan)}" + f" and {seeds}" * (config.seeds > 1)),
+        (
+            "Federation",
+            f"{plan.run.scenario}, {target}, seed {plan.run.seed}, on {plan.device}",
+        ),
         ("Confirmed", new),
         ("Time", f"{clock_time(seconds)}, the sum of all trials"),
     ]
@@ -77,7 +83,11 @@ def winners_section(found: Findings) -> Section:
     values = [objective_title(each, found.against) for each in found.objectives]
     scores = ["PSNR, dB", "Over zero-filled, dB", *against, "SSIM"]
     rows = [row for winner in found.winners for row in _winner_rows(found, winner)]
-    groups = [("", 1), ("validation patients", len(values)), (f"test patients at {found.plan.target}", 1 + len(scores))]
+    groups = [
+        ("", 1),
+        ("validation patients", len(values)),
+        (f"test patients {at_target(found.target)}", 1 + len(scores)),
+    ]
     parts = [table(["Trial", *values, "Scored on", *scores], rows, name="winner-scores", groups=groups)]
     names = [each.name for each in found.plan.space.parameters]
     settings = [[f"trial {each.turn}", *_params(each.params, names)] for each in found.winners]
@@ -92,16 +102,23 @@ def _params(params: Mapping[str, object], names: Sequence[str]) -> list[str]:
 
 
 def _winner_rows(found: Findings, winner: Winner) -> list[list[str]]:
-    """On the seeds of the search; and on those that are new."""
+    """On the seeds of the search; and on those that are new; by seed, where there are several."""
     values = [value_text(o, v, found.against) for o, v in zip(found.objectives, winner.values, strict=True)]
     rows: list[list[str]] = [[tag("a", f"trial {winner.turn}", href=f"trials/{winner.turn}/"), *values]]
     rows[0] += _scores(found, winner.searched)
-    if winner.confirmed:
-        rows.append([f"trial {winner.turn}, confirmed", *[""] * len(values), *_scores(found, winner.confirmed)])
-    return rows
+    more: list[tuple[str, Means | None]] = [
+        ("by seed", winner.searched and winner.searched.by_seed),
+        ("confirmed", winner.confirmed),
+        ("confirmed, by seed", winner.confirmed and winner.confirmed.by_seed),
+    ]
+    return rows + [
+        [f"trial {winner.turn}, {label}", *[""] * len(values), *_scores(found, tested)]
+        for label, tested in more
+        if tested
+    ]
 
 
-def _scores(found: Findings, tested: Tested | None) -> list[str]:
+def _scores(found: Findings, tested: Means | None) -> list[str]:
     if tested is None:
         return ["not yet", *["–"] * (3 + 2 * bool(found.against))]
     on = join([seeds_text(tested.seeds), tag("span", units_text(tested), cls="pm below")])
@@ -127,9 +144,13 @@ def _by_site(found: Findings) -> Html:
         if tested
     ]
     head = ["Site", *(title for title, _ in tests)]
+    names = dict.fromkeys(name for _, tested in tests for name in tested.sites)
     rows = [
-        [join([name, *[badge("target")] * (name == found.plan.target)]), *(_cell(t.sites[name], 2) for _, t in tests)]
-        for name in tests[0][1].sites
+        [
+            join([name, *[badge("target")] * (name == found.target)]),
+            *(_cell(tested.sites[name], 2) if name in tested.sites else "–" for _, tested in tests),
+        ]
+        for name in names
     ]
     return join([tag("h3", "Test PSNR by site, dB"), table(head, rows, name="by-site")])
 

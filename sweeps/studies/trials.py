@@ -25,8 +25,9 @@ from sweeps.jobs import Job, Round
 from sweeps.pool import Pool, Progress, open_pool
 from sweeps.shares import demand
 from sweeps.studies.plan import StudyPlan, Trial, corners
+from sweeps.studies.turns import SEEDS, by_turn
 from sweeps.studies.winners import untested, winners
-from sweeps.studies.workers import WORKERS, Worker, by_turn, claim, recover
+from sweeps.studies.workers import WORKERS, Worker, claim, recover
 
 PATIENCE = 0.5  # seconds between looks at what other processes do
 REASON, ROUNDS = "reason", "rounds"  # of a trial's attributes: why it failed, how many rounds it trained
@@ -149,11 +150,13 @@ class _Session:
             if progress.round <= len(trained.rounds):  # its process died: it begins anew
                 trained.rounds.clear()
             trained.rounds.append(progress.result)
-            trained.values = self._plan.judged(trained.rounds)
+            trained.values = self._plan.judged(trained.job, trained.rounds)
             self._watcher.update(progress, trained.values)
             self._judge(trained, progress.round)
             return
         self._watcher.update(progress, trained.values)
+        if progress.kind == "done" and self._plan.config.seeds > 1:
+            trained.trial.set_user_attr(SEEDS, self._plan.by_seed(trained.job, trained.rounds))
         self._tell(
             trained.trial, trained.values if progress.kind == "done" else None, progress.reason, len(trained.rounds)
         )
@@ -166,7 +169,7 @@ class _Session:
             self._leave(trained, None, f"round {round}: the objective is not a finite number")
         elif len(self._plan.objectives) == 1:
             trial.report(trained.values[0], round)
-            if round < self._plan.run.rounds and trial.should_prune():
+            if round < trained.job.config.rounds and trial.should_prune():
                 self._leave(trained, trained.values, "", TrialState.PRUNED)
 
     def _leave(self, trained: _Trained, values: Sequence[float] | None, reason: str, state: Any = None) -> None:

@@ -23,9 +23,9 @@ from sweeps.studies.board import Standing, StudyBoard, Working
 from sweeps.studies.findings import Row, rank, rows_of
 from sweeps.studies.plan import Confirmation, StudyPlan, Trial
 from sweeps.studies.trials import StudyWatcher
+from sweeps.studies.turns import TURN
 from sweeps.studies.winners import winners
 from sweeps.studies.words import params_text, plural, values_text
-from sweeps.studies.workers import TURN
 
 PLAIN = 120  # columns of a line, as far as its parameters can be cut
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sites.intervals import interval
+from sites.intervals import average, interval
 from sweeps.directory import finished_summary
 from sweeps.jobs import Job
 from sweeps.statistics import signed_rank_test
 from sweeps.studies.plan import StudyPlan
-from sweeps.studies.workers import TURN
+from sweeps.studies.turns import SEEDS, TURN
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
-    """Scores of the target's test patients: a unit is a patient under a seed.
+class Means:
+    """Scores of the target's test patients.
 
     psnr: dB; gain: over the zero-filled image, paired; against: over the method to compare with, if any, paired
     sites: PSNR by site
@@ -53,12 +53,27 @@ class Tested:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tested(Means):
+    """A unit is a patient under a seed. by_seed: a unit is a seed, by the mean of its patients; None of a single one.
+
+    target: the site's name
+    """
+
+    target: str
+    by_seed: Means | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Winner:
-    """One of the best. values: of the objectives, on validation patients; sha: of its first federation's weights."""
+    """One of the best. values: of the objectives, on validation patients; sha: of its first federation's weights.
+
+    by_seed: `values` of each seed of the search; empty of a single one
+    """
 
     turn: int
     params: Mapping[str, Any]
     values: tuple[float, ...]
+    by_seed: tuple[tuple[float, ...], ...]
     command: str
     sha: str
     searched: Tested | None
@@ -92,6 +107,7 @@ def read_winner(plan: StudyPlan, trial: FrozenTrial) -> Winner:
         turn=turn,
         params=dict(trial.params),
         values=tuple(trial.values),
+        by_seed=tuple(map(tuple, trial.user_attrs.get(SEEDS, ()))),
         command=plan.command(turn, trial.params),
         sha=first.get("weights_sha256", ""),
         searched=_tested(plan, [job]),
@@ -99,39 +115,71 @@ def read_winner(plan: StudyPlan, trial: FrozenTrial) -> Winner:
     )
 
 
+class _Run(NamedTuple):
+    """What a winner's federation says, and that of the method to compare with."""
+
+    seed: int
+    summary: Mapping[str, Any]
+    other: Mapping[str, Any] | None
+
+
 def _tested(plan: StudyPlan, jobs: Sequence[Job]) -> Tested | None:
     """Of finished jobs; None if there is none, or one is not done."""
-    runs: list[tuple[int, Mapping[str, Any], Mapping[str, Any] | None]] = []
+    runs: list[_Run] = []
     for job in jobs:
         summaries = [finished_summary(config) for config in job.configs]
         if any(summary is None for summary in summaries):
             return None
         half = len(summaries) // (2 if plan.config.against else 1)
         others: Sequence[Any] = summaries[half:] or [None] * half
-        seeds = [config.seed for config in job.configs]
-        runs += [(seed, s, o) for seed, s, o in zip(seeds, summaries, others, strict=False) if s]
+        runs += [_Run(c.seed, s, o) for c, s, o in zip(job.configs, summaries, others, strict=False) if s]
     if not runs:
         return None
-    mine = [patient for _, summary, _ in runs for patient in _patients(summary, plan.target)]
-    theirs = [patient for _, _, other in runs if other for patient in _patients(other, plan.target)]
-    names = [site["name"] for site in runs[0][1]["sites"] if site["test_patients"]]
-    return Tested(
-        seeds=tuple(seed for seed, _, _ in runs),
-        psnr=Estimate.of([each["test"]["psnr"] for each in mine]),
-        ssim=Estimate.of([each["test"]["ssim"] for each in mine]),
-        gain=Estimate.of([each["test"]["psnr"] - each["zero_filled"]["psnr"] for each in mine]),
-        sites={
-            name: Estimate.of([each["test"]["psnr"] for _, s, _ in runs for each in _patients(s, name)])
-            for name in names
-        },
-        against=Estimate.of(
-            [a["test"]["psnr"] - b["test"]["psnr"] for a, b in zip(mine, theirs, strict=True)], paired=True
+    target = jobs[0].config.target
+    seeds = tuple(run.seed for run in runs)
+    by_seed = Means(seeds=seeds, **_estimates(runs, target, _mean_of_each)) if len(seeds) > 1 else None
+    return Tested(seeds=seeds, target=target, by_seed=by_seed, **_estimates(runs, target, _all_of_them))
+
+
+Groups = Sequence[Sequence[float]]  # of patients, by seed
+
+
+def _all_of_them(groups: Groups, paired: bool = False) -> Estimate:
+    return Estimate.of([value for group in groups for value in group], paired)
+
+
+def _mean_of_each(groups: Groups, paired: bool = False) -> Estimate:  # noqa: ARG001
+    """Without a test: of few seeds Wilcoxon's has nothing to say."""
+    return Estimate.of([average([*group]) for group in groups if group])
+
+
+def _estimates(runs: Sequence[_Run], target: str, estimate: Callable[..., Estimate]) -> dict[str, Any]:
+    """The fields of `Means`, but for the seeds. estimate: of the groups of units."""
+    mine = [_patients(run.summary, target) for run in runs]
+    theirs = [_patients(run.other, target) for run in runs if run.other]
+    sites = dict.fromkeys(site["name"] for run in runs for site in run.summary["sites"] if site["test_patients"])
+    return {
+        "psnr": estimate([_scores(each, "psnr") for each in mine]),
+        "ssim": estimate([_scores(each, "ssim") for each in mine]),
+        "gain": estimate([_differences(_scores(each, "psnr"), _scores(each, "psnr", "zero_filled")) for each in mine]),
+        "sites": {name: estimate([_scores(_patients(run.summary, name), "psnr") for run in runs]) for name in sites},
+        "against": estimate(
+            [_differences(_scores(a, "psnr"), _scores(b, "psnr")) for a, b in zip(mine, theirs, strict=True)],
+            paired=True,
         )
         if theirs
         else None,
-    )
+    }
+
+
+def _scores(patients: Sequence[Mapping[str, Any]], metric: str, of: str = "test") -> list[float]:
+    return [each[of][metric] for each in patients]
+
+
+def _differences(mine: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(mine, theirs, strict=True)]
 
 
 def _patients(summary: Mapping[str, Any], site: str) -> list[Mapping[str, Any]]:
-    """Scores of a site's test patients."""
-    return next(list(each["test_patients"]) for each in summary["sites"] if each["name"] == site)
+    """Scores of a site's test patients; none of a site that this seed has not drawn."""
+    return next((list(each["test_patients"]) for each in summary["sites"] if each["name"] == site), [])

@@ -10,8 +10,9 @@ from rich.text import Text
 from engine.columns import Column, cut, fit, line, longest, titles
 from engine.standings import one_line
 from sweeps.studies.findings import Findings
-from sweeps.studies.winners import Estimate, Tested, Winner
+from sweeps.studies.winners import Estimate, Means, Tested, Winner
 from sweeps.studies.words import (
+    at_target,
     estimate_text,
     p_text,
     param_parts,
@@ -54,7 +55,7 @@ def _best(found: Findings, width: int) -> Lines:
     rows = _rows(found, [each for _, each in tests])
     label = min(longest((title for title, _ in rows), 24), max(24, width - (CELL + 2) * len(tests)))
     head_cells = [Text(f"{title} {seeds_text(each.seeds)}", LABEL) for title, each in tests]
-    for title, cells in [(f"test patients at {one_line(found.plan.target)}", head_cells), *rows]:
+    for title, cells in [(f"test patients {at_target(found.target)}", head_cells), *rows]:
         yield Text.assemble(("  " + _padded(title, label), LABEL if cells is head_cells else ""), *map(_cell, cells))
 
 
@@ -64,15 +65,14 @@ def _tests(winner: Winner) -> list[tuple[str, Tested | None]]:
 
 def _rows(found: Findings, tests: Sequence[Tested]) -> list[tuple[str, list[Text]]]:
     """What is told of a winner's tests: a title, and a cell a test."""
-    rows = [("PSNR, dB", [Text(estimate_text(each.psnr, 2)) for each in tests])]
-    rows.append(("over zero-filled, dB", [_difference(each.gain) for each in tests]))
-    if found.against:
-        rows.append((f"over {one_line(found.against)}, dB", [_difference(each.against) for each in tests]))
-    rows.append(("SSIM", [Text(estimate_text(each.ssim, 3)) for each in tests]))
-    rows.append(("units", [Text(units_text(each), LABEL) for each in tests]))
-    sites = [name for name in tests[0].sites if name != found.plan.target]
+    rows = [*_scores(found, tests), ("units", [Text(units_text(each), LABEL) for each in tests])]
+    by_seed = [each.by_seed for each in tests]
+    if any(by_seed):
+        counts = [Text(seeds_text(each.seeds) if each else "one seed", LABEL) for each in by_seed]
+        rows += [("by seed: their means", counts), *((f"  {title}", cells) for title, cells in _scores(found, by_seed))]
+    sites = [name for name in tests[0].sites if name != tests[0].target]
     rows += [
-        (f"PSNR at {one_line(name)}", [Text(estimate_text(each.sites[name], 2), LABEL) for each in tests])
+        (f"PSNR at {one_line(name)}", [_plain(each.sites.get(name), 2, LABEL) for each in tests])
         for name in sites[:SITES]
     ]
     if len(sites) > SITES:
@@ -80,10 +80,24 @@ def _rows(found: Findings, tests: Sequence[Tested]) -> list[tuple[str, list[Text
     return rows
 
 
+def _scores(found: Findings, tests: Sequence[Means | None]) -> list[tuple[str, list[Text]]]:
+    """A title, and a cell a test."""
+    rows = [("PSNR, dB", [_plain(each.psnr if each else None, 2) for each in tests])]
+    rows.append(("over zero-filled, dB", [_difference(each.gain if each else None) for each in tests]))
+    if found.against:
+        over = [_difference(each.against if each else None) for each in tests]
+        rows.append((f"over {one_line(found.against)}, dB", over))
+    return [*rows, ("SSIM", [_plain(each.ssim if each else None, 3) for each in tests])]
+
+
+def _plain(estimate: Estimate | None, digits: int, style: str = "") -> Text:
+    return Text("–" if estimate is None else estimate_text(estimate, digits), style)
+
+
 def _difference(estimate: Estimate | None) -> Text:
     """Green or red where the interval leaves out zero; with p, if there is one."""
     if estimate is None:
-        return Text()
+        return Text("–")
     color = "green" if estimate.mean > 0 else "red"
     sure = abs(estimate.mean) > estimate.half_width
     text = Text(estimate_text(estimate, 2, signed=True), color if sure else "")
@@ -100,12 +114,10 @@ def _cell(text: Text) -> Text:
 
 
 def _table(found: Findings, width: int) -> Lines:
-    """A row for a winner on the seeds of the search, and one on seeds that are new."""
+    """A row for a winner on the seeds of the search, one on seeds that are new; by seed, where there are several."""
     title = f"Pareto front, {plural(len(found.winners), 'trial')}"
-    yield Text.assemble((title, "bold green"), f", tested at {one_line(found.plan.target)}")
-    rows = [_Line(winner, "", winner.searched) for winner in found.winners]
-    new = [_Line(winner, "new ", winner.confirmed) for winner in found.winners if winner.confirmed]
-    lines = sorted([*rows, *new], key=lambda each: found.winners.index(each.winner))
+    yield Text.assemble((title, "bold green"), f", tested {at_target(found.target)}")
+    lines = [each for winner in found.winners for each in _lines(winner)]
     columns = fit(_columns(found, lines), width)
     yield titles(columns)
     for each in lines:
@@ -116,13 +128,24 @@ def _table(found: Findings, width: int) -> Lines:
         yield Text(f"… and {len(found.winners) - SHOWN} more: report.html and summary.json have all", LABEL)
 
 
+def _lines(winner: Winner) -> list[_Line]:
+    lines = [_Line(winner, "", winner.searched)]
+    if winner.searched and winner.searched.by_seed:
+        lines.append(_Line(winner, "by seed, ", winner.searched.by_seed))
+    if winner.confirmed:
+        lines.append(_Line(winner, "new ", winner.confirmed))
+    if winner.confirmed and winner.confirmed.by_seed:
+        lines.append(_Line(winner, "by seed, new ", winner.confirmed.by_seed))
+    return lines
+
+
 @dataclass(frozen=True)
 class _Line:
-    """A winner on some seeds; tested: None if its test patients are not scored yet."""
+    """A winner on some seeds; tested: None if its test patients are not scored yet; new: what is said before them."""
 
     winner: Winner
     new: str
-    tested: Tested | None
+    tested: Means | None
 
     @property
     def label(self) -> str:
@@ -138,7 +161,7 @@ def _columns(found: Findings, lines: Sequence[_Line]) -> list[Column[_Line]]:
 
         return Column(each.name, 0, max(7, len(each.name)), cell, right=True)
 
-    def tested(title: str, rank: int, width: int, cell: Callable[[Tested], Text]) -> Column[_Line]:
+    def tested(title: str, rank: int, width: int, cell: Callable[[Means], Text]) -> Column[_Line]:
         right = width > 0
         return Column(title, rank, width, lambda row, _: cell(row.tested) if row.tested else Text("–"), right=right)
 

@@ -11,11 +11,10 @@ from typing import Any, Literal
 from engine.standings import byte_size, one_line
 from sites.intervals import spelled, written
 from sites.overrides import to_text
-from sweeps.notes import what_seeds_say
 from sweeps.studies.objectives import Objective
 from sweeps.studies.plan import StudyPlan
 from sweeps.studies.space import Choice, Parameter
-from sweeps.studies.winners import Estimate, Tested, Winner
+from sweeps.studies.winners import Estimate, Means, Tested, Winner
 
 State = Literal["complete", "pruned", "failed", "running"]
 STATES: tuple[State, ...] = ("complete", "pruned", "failed", "running")
@@ -100,6 +99,12 @@ def wrapped(
     return [lead + told[0][len(lead) :], *told[1:]]
 
 
+def rounds_text(plan: StudyPlan) -> str:
+    """20 rounds; 4 to 16 rounds if they are searched."""
+    searched = next((each for each in plan.space.parameters if each.name == "rounds"), None)
+    return f"{range_text(searched)} rounds" if searched else plural(plan.run.rounds, "round")
+
+
 def range_text(parameter: Parameter) -> str:
     """0.0005 to 0.005, logarithmic; or its choices."""
     if isinstance(parameter, Choice):
@@ -134,8 +139,15 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return f"seeds {seeds[0]} {'and' if len(seeds) == 2 else 'to'} {seeds[-1]}"
 
 
-def units_text(tested: Tested) -> str:
-    """4 patients × 2 seeds."""
+def at_target(target: str) -> str:
+    """At brats; or at whatever target each trial has."""
+    return f"at {one_line(target)}" if target else "at each trial's own target"
+
+
+def units_text(tested: Means) -> str:
+    """4 patients × 2 seeds; of means by seed: 2 seeds."""
+    if not isinstance(tested, Tested):
+        return plural(len(tested.seeds), "seed")
     return f"{plural(tested.psnr.count // len(tested.seeds), 'patient')} × {plural(len(tested.seeds), 'seed')}"
 
 
@@ -167,15 +179,27 @@ def notes(plan: StudyPlan, winners: Sequence[Winner], tested_before: Sequence[in
     chosen = (
         f"validation patients alone ({', '.join(each.name for each in plan.objectives)} after the last round{mean})"
     )
-    if not any(winner.searched for winner in winners):
+    tests = [test for winner in winners for test in (winner.searched, winner.confirmed) if test]
+    if not tests:
         return [f"Trials are compared on {chosen}. Test patients are scored once, at the end, for the winners."]
     told = f"Trials were compared on {chosen}. Test patients were scored once, at the end, for the winners only"
     before = ", ".join(map(str, tested_before))
     told += f" (and for those before the study went on: {before})." if before else "."
+    targets = {each.target for each in tests}
     about = (
-        f"Test scores: at {one_line(plan.target)}, mean ± half the 95 % t-interval over units, patients × seeds, never "
-        "slices. Differences are paired by unit"
+        f"Test scores: {at_target(targets.pop() if len(targets) == 1 else '')}, mean ± half the 95 % t-interval over "
+        "units, patients × seeds, never slices. Differences are paired by unit"
     )
     about += "; p: Wilcoxon's signed-rank test, two-sided. " if plan.config.against else ". "
     fresh = "Confirmed: the same settings, trained again on seeds that the search has not seen."
-    return [told, about + what_seeds_say(plan.config.seeds), *[fresh] * bool(plan.config.confirm)]
+    return [told, about + _what_seeds_say(tests), *[fresh] * bool(plan.config.confirm)]
+
+
+def _what_seeds_say(tests: Sequence[Tested]) -> str:
+    """What intervals over patients do not tell, and those over seeds do."""
+    share = "Patients of one seed share a network: an interval over them is too narrow for networks of other seeds. "
+    several = sorted({len(test.seeds) for test in tests if test.by_seed})
+    if not several:
+        return share + "For those the sample is one seed; take more --seeds or --confirm."
+    counts = " and ".join(map(str, several))
+    return share + f"By seed: the mean of each seed's patients, and its t-interval over the {counts} seeds."

@@ -22,9 +22,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.studies.samplers import Sampling
 from sweeps.studies.space import Space, Values
+from sweeps.studies.turns import TURN, by_turn
 
 WORKERS = "workers"
-TURN, WORKER = "turn", "worker"  # of a trial's user attributes
+WORKER = "worker"  # of a trial's user attributes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,6 @@ def recover(study: optuna.Study, worker: Worker) -> list[int]:
                 repeated.append(turn)
             study.tell(trial.number, state=TrialState.FAIL)
     return repeated
-
-
-def by_turn(study: optuna.Study) -> dict[int, FrozenTrial]:
-    """The trial that counts of each turn: the last of those that repeat each other."""
-    trials = study.get_trials(deepcopy=False)
-    return {trial.user_attrs[TURN]: trial for trial in trials if TURN in trial.user_attrs}
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial, turn: int) -> None:

@@ -16,7 +16,8 @@ from sweeps.studies.journal import open_study
 from sweeps.studies.objectives import objectives
 from sweeps.studies.samplers import SamplerName, pruner, sampling
 from sweeps.studies.space import Choice, Number, Space, Values
-from sweeps.studies.workers import Worker, at_work, by_turn, claim, recover
+from sweeps.studies.turns import by_turn
+from sweeps.studies.workers import Worker, at_work, claim, recover
 
 SPACE = Space(
     (

@@ -22,8 +22,8 @@ from sweeps.studies.findings import Findings, findings
 from sweeps.studies.plan import StudyPlan, SweepConfig
 from sweeps.studies.space import Values
 from sweeps.studies.trials import REASON, ROUNDS
+from sweeps.studies.turns import TURN
 from sweeps.studies.winners import untested, winners
-from sweeps.studies.workers import TURN
 
 SEARCH = ("lr=log:0.0005:0.005", "alignment_weight=log:0.001:1", "optimizer=adam,sgd")
 PATIENTS = 4  # test patients a site

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from pathlib import Path
 from typing import Any, get_args
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -62,7 +64,7 @@ def test_the_same_seed_the_same_trials(name: SamplerName, tmp_path: Path) -> Non
     assert ran(tmp_path / "c", name, seed=4, trials=trials) != first
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "grid", "nsga2"])
+@pytest.mark.parametrize("name", ["tpe", "random", "grid", "cma-es", "nsga2"])
 @pytest.mark.parametrize("stop_at", [0, 13])
 def test_an_interruption_leaves_no_trace_in_what_is_tried(name: SamplerName, stop_at: int, tmp_path: Path) -> None:
     trials = 16 if name == "grid" else POPULATION + 6
@@ -72,6 +74,63 @@ def test_an_interruption_leaves_no_trace_in_what_is_tried(name: SamplerName, sto
 def test_tpe_learns(tmp_path: Path) -> None:
     values = [values[0] for _, _, values in ran(tmp_path, "tpe", seed=0, trials=40)]
     assert sum(values[20:]) / 20 > sum(values[:10]) / 10 + 0.3
+
+
+def test_cma_es_learns_and_leaves_nothing_that_is_not_readable(tmp_path: Path) -> None:
+    found = ran(tmp_path, "cma-es", seed=0, trials=60)
+    values = [values[0] for _, _, values in found]
+    assert sum(values[40:]) / 20 > sum(values[:20]) / 20 + 0.2
+    assert {params["local_epochs"] for _, params, _ in found} == {1, 2, 3, 4}  # its ends too
+    assert all(params["snr"] * 2 % 1 == 0 for _, params, _ in found)
+    lines = [json.loads(line) for line in (tmp_path / "study.journal").read_text().splitlines()]
+    assert lines
+    assert not [line for line in lines if "cma" in json.dumps(line.get("system_attr", {}))]
+
+
+def test_cma_es_tells_a_generation_in_the_order_of_turns(tmp_path: Path) -> None:
+    """Whoever was done first, and whatever failed: what is drawn next is the same."""
+    drawn = []
+    for order in ((0, 1, 2, 3, 4, 5, 6, 7), (7, 3, 5, 1, 0, 2, 6, 4)):
+        study = study_of(tmp_path / str(order[0]))
+        draw = sampling("cma-es", NUMBERS, ONE, 0)
+        with at_work(tmp_path / str(order[0])) as worker:
+            claims = [claim(study, worker, NUMBERS, draw, 99) for _ in order]
+            for turn in order:
+                one = claims[turn]
+                assert one
+                if turn == 2:
+                    study.tell(one.trial, state=TrialState.FAIL)
+                else:
+                    study.tell(one.trial, psnr(one.values))
+            following = claim(study, worker, NUMBERS, draw, 99)
+        assert following
+        drawn.append(following.values)
+    assert drawn[0] == drawn[1]
+
+
+def test_hyperband_s_brackets_are_by_turn(tmp_path: Path) -> None:
+    """In any directory, and whatever number a repeated trial has."""
+    study = study_of(tmp_path / "study", prune="hyperband")
+    draw = sampling("random", SPACE, ONE, 0)
+    with at_work(tmp_path / "study") as worker:
+        first = claim(study, worker, SPACE, draw, 99)
+    study = study_of(tmp_path / "study", prune="hyperband")
+    with at_work(tmp_path / "study") as worker:
+        assert recover(study, worker) == [0]
+        again = claim(study, worker, SPACE, draw, 99)
+        others = [claim(study, worker, SPACE, draw, 99) for _ in range(20)]
+        assert first
+        assert again
+        again.trial.report(1.0, 1)
+        again.trial.should_prune()  # it is then that there are brackets
+    hyperband: Any = study.pruner
+    trials = study.trials
+    assert (again.turn, again.trial.number) == (0, 1)
+    assert hyperband._get_bracket_id(study, trials[0]) == hyperband._get_bracket_id(study, trials[1])
+    brackets = [hyperband._get_bracket_id(study, trials[one.trial.number]) for one in others if one]
+    assert len({*brackets}) > 1
+    elsewhere = optuna.create_study(study_name="elsewhere")
+    assert [hyperband._get_bracket_id(elsewhere, trials[one.trial.number]) for one in others if one] == brackets
 
 
 def test_a_setting_of_one_method_is_suggested_for_it_alone(tmp_path: Path) -> None:

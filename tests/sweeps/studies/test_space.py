@@ -16,7 +16,7 @@ from engine.config import ModelConfig, TrainConfig
 from sites.config import RunConfig, SiteConfig
 from sites.federation import resolve
 from sweeps.studies.fields import WHEREABOUTS, kinds
-from sweeps.studies.search import around, parse_space
+from sweeps.studies.search import _parsed, _read, around, parse_space, specs
 from sweeps.studies.space import Choice, Number, Space, owners
 
 BASE = RunConfig()
@@ -67,6 +67,12 @@ def test_types_are_the_field_s(spec: str, parameter: Any) -> None:
     assert [type(value) for value in found.ends] == [type(value) for value in parameter.ends] or not found.whole
 
 
+def test_texts_with_commas_are_in_quotes() -> None:
+    assert one('train_sites="ixi,hpks",brats').values == ("ixi,hpks", "brats")
+    assert one('train_sites="ixi, hpks" , brats').values == ("ixi, hpks", "brats")
+    assert specs(Space((Choice(name="train_sites", values=("ixi,hpks", "brats")),))) == ['train_sites="ixi,hpks",brats']
+
+
 def test_every_setting_that_decides_numbers_can_be_searched() -> None:
     known = kinds()
     for owner in (RunConfig, TrainConfig, ModelConfig, *ALGORITHMS.values()):
@@ -74,6 +80,7 @@ def test_every_setting_that_decides_numbers_can_be_searched() -> None:
         assert left_out <= {*WHEREABOUTS, "algorithm", "train", "model", "placement", "institutions"} | {
             "shift",
             "site_settings",
+            "seed",
         }
     assert not {*known} & WHEREABOUTS
 
@@ -163,6 +170,7 @@ def test_a_grid_of_counted_values() -> None:
         (["optimizer=adam,adamw"], "'adamw' is not one of adam, rmsprop, sgd"),
         (["optimizer=sgd,sgd"], "'sgd' stands twice among its values"),
         (["lr=1:2", "lr=1:3"], "'lr' stands twice"),
+        (["seed=0:4"], "seed is not searched, for trials are compared on the same seeds; give --seeds for several"),
         (["out=a,b"], "out changes no result; give --out once for all trials"),
         (["workers=1:2"], "workers changes no result"),
         (["shift=a,b"], "shift is searched setting by setting, shift.DIAL=0:1"),
@@ -211,6 +219,20 @@ def test_a_run_that_cannot_be_is_not_the_space_s_fault() -> None:
     with pytest.raises(ValueError, match="scenario 'nowhere'") as refused:
         space_of("lr=1:2", base=base)
     assert str(refused.value) == str(own.value)
+
+
+@pytest.mark.parametrize(
+    ("specs", "base", "words"),
+    [
+        (["scenario=cvpr21,near"], {"institutions": (SiteConfig(name="a"),)}, "search: scenario: the run has sites"),
+        (["data=a,b"], {"institutions": (SiteConfig(name="a"),)}, "search: data: the run has sites of its own"),
+        (["scenario=cvpr21,near", "data=a,b"], {}, "search: scenario: data takes the place of a scenario"),
+        (["scenario=cvpr21,near"], {"data": "somewhere"}, "search: scenario: data takes the place of a scenario"),
+    ],
+)
+def test_a_search_that_would_find_the_same_sites(specs: list[str], base: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        space_of(*specs, base=RunConfig(algorithm=FlMr(), **base))
 
 
 def test_a_run_that_the_space_mends_is_none_of_its_own() -> None:
@@ -265,15 +287,11 @@ choices = st.one_of(
     st.lists(st.floats(1e-9, 1), min_size=2, max_size=5, unique=True).map(
         lambda values: Choice(name="lr", values=tuple(values))
     ),
+    st.lists(st.text(alphabet=st.sampled_from('a,": =\t'), max_size=6), min_size=2, max_size=4, unique=True).map(
+        lambda values: Choice(name="only_train", values=tuple(values))
+    ),
     st.permutations(["fl-mr", "fl-mrcm", "moon"]).map(lambda values: Choice(name="algorithm", values=tuple(values))),
 )
-
-
-def written(parameter: Any) -> str:
-    if isinstance(parameter, Choice):
-        return f"{parameter.name}={','.join(map(str, parameter.values))}"
-    step = f":{parameter.step}" if parameter.step else ""
-    return f"{parameter.name}={'log:' if parameter.log else ''}{parameter.low}:{parameter.high}{step}"
 
 
 def in_toml(parameter: Any) -> str:
@@ -288,7 +306,12 @@ def in_toml(parameter: Any) -> str:
 def test_what_is_written_is_read(parameter: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("space") / "space.toml"
     file.write_text(in_toml(parameter))
-    assert space_of(written(parameter)) == parse_space([], file, BASE) == Space((parameter,))
+    space = Space((parameter,))
+    if parameter.name == "only_train":  # texts that are the names of no sites
+        (spec,) = specs(space)
+        assert (_parsed(spec), *_read(file)) == (parameter, parameter)
+    else:
+        assert space_of(*specs(space)) == parse_space([], file, BASE) == space
 
 
 @given(parameter=numbers)

@@ -23,6 +23,8 @@ from tests.sites.report.pages import Page
 from tests.sweeps.studies.synthetic_studies import REASONS, SHA, finish, found, planned, studied
 from tests.sweeps.studies.test_study_view import CHOICES, CONDITIONAL, KINDS
 
+ROWS = ("", ", by seed", ", confirmed", ", confirmed, by seed")
+
 
 def cell(estimate: dict[str, Any], digits: int, signed: bool = False) -> str:
     """As summary.json's numbers stand in a table."""
@@ -70,7 +72,14 @@ def test_its_numbers_are_those_of_the_summary(tmp_path: Path) -> None:
     page = Page(report_html(of))
     (winner,) = told["winners"]
     tables = page.tables
-    for row, name in zip(tables["winner-scores"][2:], ("searched", "confirmed"), strict=True):
+    rows = tables["winner-scores"][2:]
+    assert [row[0] for row in rows] == [f"trial {winner['turn']}{each}" for each in ROWS]
+    for row, name in zip(rows[1::2], ("searched", "confirmed"), strict=True):
+        means = winner[name]["by_seed"]
+        assert [cell(means["psnr"], 2), cell(means["gain"], 2, True), cell(means["against"], 2, True)] == row[-5:-2]
+        assert row[-2] == ""  # Wilcoxon's test of two or three seeds would say nothing
+        assert means["psnr"]["count"] == len(winner[name]["seeds"])
+    for row, name in zip(rows[::2], ("searched", "confirmed"), strict=True):
         tested = winner[name]
         assert [cell(tested["psnr"], 2), cell(tested["gain"], 2, True), cell(tested["against"], 2, True)] == row[-5:-2]
         assert row[-2] == f"{tested['against']['p']:.2g}"

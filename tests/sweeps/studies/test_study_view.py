@@ -133,7 +133,10 @@ def test_a_front_is_drawn_and_listed(tmp_path: Path) -> None:
         assert row[1:3] == [f"{winner.values[0]:.2f}", f"{winner.values[1]:.1f}"]
         assert winner.searched is not None
         assert f"{winner.searched.psnr.mean:.2f}" in row
-    assert table.count("new seeds 1 and 2") == len(of.winners)
+    assert table.count("new seeds 1 and 2") == 2 * len(of.winners)
+    assert table.count("by seed, new seeds 1 and 2") == len(of.winners)
+    assert "the sample is one seed" not in text
+    assert "its t-interval over the 2 seeds" in " ".join(text.split())
     best = max(of.winners, key=lambda winner: winner.values[0])
     assert f"the best by target-psnr, trial {best.turn}, which" in table
     three = drawn(found(tmp_path / "three", objective="target-psnr,seconds,bytes"))

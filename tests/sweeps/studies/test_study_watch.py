@@ -16,8 +16,8 @@ from rich.console import Console
 
 from sweeps.pool import Progress
 from sweeps.studies.plan import StudyPlan, Trial
+from sweeps.studies.turns import TURN
 from sweeps.studies.watch import LiveStudy, Pace, PlainStudy
-from sweeps.studies.workers import TURN
 from tests.sweeps.studies.synthetic_studies import REASONS, planned, scored, studied
 
 SIZES = [(80, 24), (160, 50), (50, 12)]

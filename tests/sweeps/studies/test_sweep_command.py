@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 import run
 from sweeps.studies.journal import stored_study
-from sweeps.studies.workers import TURN, by_turn
+from sweeps.studies.turns import TURN, by_turn
 from tests.sweeps.tables.test_table_command import SCENARIO, SITE
 from tests.test_command_line import SMALL, command, wait_for
 
@@ -39,7 +39,7 @@ def summary(path: Path) -> dict[str, Any]:
 
 
 def study_of(path: Path) -> optuna.Study:
-    return stored_study(path, "", path.name)
+    return stored_study(path)
 
 
 def told(path: Path) -> dict[int, tuple[dict[str, Any], float | None]]:

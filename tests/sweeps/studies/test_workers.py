@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 from sweeps.studies.journal import JOURNAL
 from sweeps.studies.objectives import objectives
 from sweeps.studies.samplers import sampling
-from sweeps.studies.workers import WORKERS, Claim, at_work, by_turn, claim, recover
+from sweeps.studies.turns import by_turn
+from sweeps.studies.workers import WORKERS, Claim, at_work, claim, recover
 from tests.sweeps.studies.studies import SPACE, outcome, study_of, work
 
 ROOT = Path(__file__).parents[3]
