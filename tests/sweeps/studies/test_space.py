@@ -68,8 +68,8 @@ def test_types_are_the_field_s(spec: str, parameter: Any) -> None:
 
 
 def test_texts_with_commas_are_in_quotes() -> None:
-    assert one('train_sites="ixi,hpks",brats').values == ("ixi,hpks", "brats")
-    assert one('train_sites="ixi, hpks" , brats').values == ("ixi, hpks", "brats")
+    assert one('train_sites="ixi,hpks",brats', algorithm=FlMr()).values == ("ixi,hpks", "brats")
+    assert one('train_sites="ixi, hpks" , brats', algorithm=FlMr()).values == ("ixi, hpks", "brats")
     assert specs(Space((Choice(name="train_sites", values=("ixi,hpks", "brats")),))) == ['train_sites="ixi,hpks",brats']
 
 

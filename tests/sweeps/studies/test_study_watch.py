@@ -174,9 +174,8 @@ def test_plain_lines(out: Path, config: dict[str, Any]) -> None:
     assert max(map(len, lines)) <= 120
     assert lines[0] == "going on: 2 of 8 trials are stored"
     value = scored(plan, 2, study.trials[2].params)[0]
-    assert lines[1].startswith(
-        f"trial 2 complete: {value:+.3f} dB" if "against" in config else f"trial 2 complete: {value:.2f} dB"
-    )
+    told = f"{value:+.3f}".replace("-", "−") if "against" in config else f"{value:.2f}"
+    assert lines[1].startswith(f"trial 2 complete: {told} dB")
     assert "3/8, 0:00" in lines[1]
     if pruned:
         assert lines[2].startswith("trial 3 pruned after 1 round: ")
