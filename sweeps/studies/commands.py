@@ -17,10 +17,11 @@ from sweeps.studies.parsing import SweepCommand, stored_plan
 from sweeps.studies.plan import StudyPlan
 from sweeps.studies.report import import_heavy, write_report
 from sweeps.studies.search import specs
-from sweeps.studies.trials import run_study, unfinished
+from sweeps.studies.trials import WINNERS, run_study, unfinished
 from sweeps.studies.view import study_view
 from sweeps.studies.watch import watching
 from sweeps.studies.words import rounds_text
+from sweeps.studies.workers import one_at_a_time, others
 
 HELP = """\
 Search settings of a federation with Optuna: many federations, side by side.
@@ -91,8 +92,9 @@ def complete(plan: StudyPlan, live: bool) -> None:
         except (KeyboardInterrupt, BrokenPipeError):  # the second: whoever read our output is gone
             raise KeyboardInterrupt(f"; run.py resume {plan.out} goes on") from None
         finally:
-            found = write_results(plan, study)
-        if found.finished:
+            with one_at_a_time(plan.out, WINNERS):
+                found = write_results(plan, study)
+        if found.finished and not others(worker):
             tidy(plan)
     _show(found)
 

@@ -6,14 +6,11 @@ patients; test patients are scored once, at the end, for the winners.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import optuna
@@ -27,8 +24,9 @@ from sweeps.shares import demand
 from sweeps.studies.plan import StudyPlan, Trial, corners
 from sweeps.studies.turns import SEEDS, by_turn
 from sweeps.studies.winners import untested, winners
-from sweeps.studies.workers import WORKERS, Worker, claim, recover
+from sweeps.studies.workers import Worker, claim, one_at_a_time, recover
 
+WINNERS = "winners"  # what only one process does at a time: testing them, writing what was found
 PATIENCE = 0.5  # seconds between looks at what other processes do
 REASON, ROUNDS = "reason", "rounds"  # of a trial's attributes: why it failed, how many rounds it trained
 
@@ -119,7 +117,7 @@ class _Session:
                     if not self._others_train():  # the winner is not known before
                         break
                     time.sleep(PATIENCE)
-            with _one_at_a_time(self._plan.out / WORKERS / "winners.lock"):
+            with one_at_a_time(self._plan.out, WINNERS):
                 self._test()
 
     def _others_train(self) -> bool:
@@ -213,12 +211,3 @@ class _Session:
             raise ValueError(
                 f"{self._plan.out} is not to be seen by its workers; a cluster's machines must share --out"
             )
-
-
-@contextlib.contextmanager
-def _one_at_a_time(file: Path) -> Iterator[None]:
-    """Of all processes that work on the study."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -112,6 +112,20 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def one_at_a_time(directory: Path, what: str) -> Iterator[None]:
+    """Of all processes that work on a sweep's directory: what only one of them does."""
+    with (directory / WORKERS / what).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def others(worker: Worker) -> bool:
+    """Whether another process works on the directory."""
+    names = (file.stem for file in (worker.directory / WORKERS).glob("*.lock"))
+    return any(_lives(worker.directory, name) for name in names if name != worker.name)
+
+
 def _lives(directory: Path, worker: str) -> bool:
     """Whether somebody holds a worker's lock."""
     try:

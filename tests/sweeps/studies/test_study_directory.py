@@ -14,10 +14,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import run
-from sweeps.studies.commands import stored_plan
 from sweeps.studies.directory import study_name, take_part, write_results
 from sweeps.studies.findings import Findings
 from sweeps.studies.journal import settled
+from sweeps.studies.parsing import stored_plan
 from sweeps.studies.turns import TURN
 from tests.sweeps.studies.synthetic_studies import finish, planned, studied
 

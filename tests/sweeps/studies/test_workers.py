@@ -17,7 +17,7 @@ from sweeps.studies.journal import JOURNAL
 from sweeps.studies.objectives import objectives
 from sweeps.studies.samplers import sampling
 from sweeps.studies.turns import by_turn
-from sweeps.studies.workers import WORKERS, Claim, at_work, claim, recover
+from sweeps.studies.workers import WORKERS, Claim, at_work, claim, others, recover
 from tests.sweeps.studies.studies import SPACE, outcome, study_of, work
 
 ROOT = Path(__file__).parents[3]
@@ -191,3 +191,14 @@ def test_another_storage_of_optuna_s(tmp_path: Path) -> None:
         assert recover(study, worker) == [0]
         work(study, worker, 3)
     assert states(study) == [TrialState.FAIL] + [TrialState.COMPLETE] * 3
+
+
+def test_others_are_those_that_live(tmp_path: Path) -> None:
+    tmp_path.mkdir(exist_ok=True)
+    with at_work(tmp_path) as mine:
+        assert not others(mine)
+        (tmp_path / "workers" / "gone-1.lock").touch()  # of one that was killed
+        assert not others(mine)
+        with at_work(tmp_path) as theirs:
+            assert others(mine)
+            assert others(theirs)
