@@ -105,9 +105,8 @@ class StudyPlan:
         self.config, self.run = replace(config, storage=settled(config.storage)), run
         placement = replace(run.placement, workers=0)
         self._base = replace(run, out="planned", placement=placement, **FORCED)
-        self.device = resolve(self._base).placement.device
         self.objectives = objectives(config.objective)
-        self._targets: set[str] = set()
+        self.device, self._targets = "", set[str]()  # told by the space's ends: without its values there may be no run
         file = Path(config.space) if config.space else None
         self.space = parse_space(config.search, file, self._base, self._check)
         if config.pruner != "none" and ROUNDS in {each.name for each in self.space.parameters}:
@@ -224,6 +223,7 @@ class StudyPlan:
         for objective in self.objectives:
             check(objective, resolved)
         self._targets.add(resolved.target)
+        self.device = resolved.placement.device
 
     def _federations(self, values: Values, seeds: Sequence[int], folder: Path) -> Iterator[RunConfig]:
         """By seed; then those it is measured against, by seed."""
