@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache, cached_property
@@ -57,7 +59,7 @@ class ShelvedSource:
                 with atomically(file) as partial, partial.open("wb") as stream:
                     np.save(stream, whole)
                 _make_room(self._shelf, file)
-            file.touch()
+            os.utime(file, ns=(time.time_ns(),) * 2)  # finer than the system's own clock of files
             stored: KSpace = np.load(file, mmap_mode="c")
         return stored
 
