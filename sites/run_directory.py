@@ -106,6 +106,7 @@ class RunDirectory:
 
 
 CHECKPOINT = "checkpoint"
+SCRIPT = "script.txt"  # of a session of `run.py shift`, whose directory has a config.toml too
 LATENTS = "latents.safetensors"  # of the validation patients, under the initial and the trained network
 PERSONAL = "personal"  # the folder of the weights that sites keep for themselves
 PICTURES = ("zero_filled", "reconstruction", "truth")
@@ -164,10 +165,15 @@ def stored_config(path: Path) -> RunConfig:
     from sites.settings import read_config
 
     file = path / "config.toml"
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; name the directory of a run, table, study or sweep of a shift")
     if not file.exists():
         raise ValueError(
             f"{path} holds no run (there is no config.toml); name a run directory (a table has its own in runs/)"
         )
+    if (path / SCRIPT).exists():
+        again = f"run.py shift --config {file} --script {path / SCRIPT} --stay"
+        raise ValueError(f"{path} holds a session of run.py shift; {again} repeats it, and goes on")
     return read_config(file)
 
 

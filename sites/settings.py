@@ -170,6 +170,8 @@ def _one_line(box: str) -> str:
             part.append(line)
     head = [line for line in head if not line.startswith("- ")]
     message = " ".join(head).rstrip(".") or text.strip().splitlines()[0]
+    message = re.sub(r"^Error parsing [\w. ]+: ", "", message)
+    message = re.sub(r"invalid literal for int\(\) with base 10: (\S+)", r"\1 is no whole number", message)
     if hint and hint[0].startswith("Perhaps"):
         message += "; did you mean " + " or ".join(h.split(" ")[0] for h in hint if h.startswith("--")) + "?"
     return message

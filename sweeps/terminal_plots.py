@@ -34,11 +34,11 @@ class Axis:
     text: Callable[[float], str]
 
     @staticmethod
-    def over(title: str, values: Sequence[float], text: Callable[[float], str], room: float = 0.05) -> Axis:
+    def over(title: str, values: Sequence[float], text: Callable[[float], str], room: float = 0.0) -> Axis:
         """As far as the finite values go, with some room, a part of their range, at both ends."""
         finite = [value for value in values if math.isfinite(value)] or [0.0]
         low, high = min(finite), max(finite)
-        gap = room * (high - low) or abs(low) * room or 1.0
+        gap = room * (high - low) if high > low else 0.05 * abs(low) or 1.0
         return Axis(title, low - gap, high + gap, text)
 
     def part(self, value: float) -> float:

@@ -22,9 +22,9 @@ from engine.standings import byte_size
 from sites.anatomy import load_maps_apart
 from sites.config import Preset
 from sites.federation import resolve
-from sites.run_directory import config_toml, locked, new_directory
+from sites.run_directory import SCRIPT, config_toml, locked, new_directory
 from sites.settings import FederationCommand, option, parse_federation
-from sites.studio.session import SCRIPT, Session
+from sites.studio.session import Session
 from sites.studio.terminal import Terminal
 from sites.studio.view import KEYS, draw
 

@@ -18,6 +18,7 @@ from sites.anatomy import Maps
 from sites.config import ATLAS, RunConfig, SiteConfig
 from sites.federation import resolve
 from sites.launch import Workshop
+from sites.run_directory import SCRIPT
 from sites.run_summary import warnings
 from sites.scenario import load_scenario, scenarios
 from sites.shifts import DIALS
@@ -49,7 +50,6 @@ from sites.studio.words import (
     Turn,
 )
 
-SCRIPT = "script.txt"
 OF_INSTITUTIONS = (
     "data", "contrast", "split", "site_settings", "only_train", "only_test", "sites", "target", "shift", "train_sites",
     "institutions",

@@ -34,7 +34,7 @@ def curves(answer: Curves, width: int, rows: int) -> list[RenderableType]:
     if not branch.reports:
         return [Text(f"{branch.name} has no rounds yet; run 5 trains five")]
     known = _state(answer)
-    sites = [_Site(row, [report.sites[row.name].mmd for report in branch.reports]) for row in known.rows]
+    sites = [_Site(row, [_shift(branch, number, row.name) for number in range(branch.round)]) for row in known.rows]
     columns = _columns(sites, width)
     lines = [Text(f"{branch.name}: {branch.round} rounds", "bold"), titles(columns)]
     lines += [line(columns, site) for site in sites]
@@ -44,6 +44,13 @@ def curves(answer: Curves, width: int, rows: int) -> list[RenderableType]:
     spare = rows - len(lines)
     lines += chart_lines(known, width, min(spare, 14)) if spare >= 6 else []
     return [cut(each, width) for each in lines]
+
+
+def _shift(branch: Branch, done: int, site: str) -> float:
+    """MMD² to the target as it is now, in the round after `done`; NaN where another was the target."""
+    target = branch.config.target
+    same = branch.settings(done).target == target and site != target
+    return branch.reports[done].sites[site].mmd if same else math.nan
 
 
 def changes(branch: Branch) -> list[Text]:
@@ -141,8 +148,10 @@ def tree(answer: Tree, width: int) -> list[RenderableType]:
         return Text(number(branch.reports[-1].sites[branch.config.target].scores.psnr, 2) if branch.reports else "–")
 
     def shift(row: tuple[int, Branch], _: int) -> Text:
-        known = [site.mmd for site in row[1].reports[-1].sites.values() if site.shift] if row[1].reports else []
-        return Text(number(sum(known) / len(known), 4) if known else "–")
+        branch = row[1]
+        last = branch.reports[-1].sites if branch.reports else ()
+        measured = [value for site in last if not math.isnan(value := _shift(branch, branch.round - 1, site))]
+        return Text(number(sum(measured) / len(measured), 4) if measured else "–")
 
     wide = longest((f"  {'  ' * depth}{branch.name}" for depth, branch in rows), 8)
     columns: list[Column[tuple[int, Branch]]] = [

@@ -42,8 +42,18 @@ def is_sweep(argv: Sequence[str]) -> bool:
     return any(word.partition("=")[0] == "--sweep" for word in options)
 
 
+def _named(argv: Sequence[str]) -> list[str]:
+    """With the default sweep where `--sweep --help` names none."""
+    if not {"--help", "-h"} & {*argv}:
+        return [*argv]
+    words = [*argv, "--"]
+    bare = [i for i, word in enumerate(argv) if word == "--sweep" and words[i + 1].startswith("-")]
+    return [each for i, word in enumerate(argv) for each in ([word, CurvesConfig.sweep] if i in bare else [word])]
+
+
 def parse_curves(argv: Sequence[str]) -> CurvesCommand:
     """The command line of `shift --sweep`. Raises ValueError, in one line, for what cannot be understood."""
+    argv = _named(argv)
     file = option(argv, "config", "")
     stored, sites = file_options(Path(file)) if file else ([], ())
     refuse_two_sources(file, sites, stored, argv)

@@ -19,6 +19,7 @@ from sweeps.curves.scores import Point, PointScore, PointShift, column, values_o
 from sweeps.scores import METRICS, ZERO_FILLED, Entry, Metric, Unit
 from sweeps.statistics import Values, compare
 
+FEWEST = 3  # federations, for a correlation: of two it is always 1 or −1
 FLAT = 0.05  # of a measure's range over the strengths: what it may still grow by where it has ended to
 Cost = Literal["loss", "gain"]
 
@@ -90,11 +91,11 @@ class Curves:
         return sum(e.p_adjusted is not None for row in self.cells["psnr"].values() for e in row.values())
 
     def rho(self, measure: str, method: str, cost: Cost = "loss") -> float:
-        """Spearman's correlation of a measure with what it cost, over strengths and seeds; NaN if there is none."""
+        """Spearman's correlation of a measure with what it cost, over strengths and seeds; NaN of few."""
         dots = [dot for dot in self.dots if dot.method == method and measure in dot.shift]
         pairs = [(dot.shift[measure], getattr(dot, cost)) for dot in dots]
         known = np.array([pair for pair in pairs if all(map(math.isfinite, pair))]).reshape(-1, 2)
-        return spearman(known[:, 0], known[:, 1])
+        return spearman(known[:, 0], known[:, 1]) if len(known) >= FEWEST else math.nan
 
     def saturated_from(self, measure: str, method: str) -> float | None:
         """The strength from which a measure that can saturate grows no more, of those before the last; or None."""

@@ -20,14 +20,14 @@ from engine.types import TrainingStopped
 from sites.anatomy import Maps, load_maps
 from sites.config import RunConfig
 from sites.federation import federate
-from sites.run_directory import read_rounds
+from sites.run_directory import SCRIPT, read_rounds
 from sites.run_reader import read_json
 from sites.scenario import load_scenario
 from sites.settings import parse_federation, parse_run
 from sites.shifts import DIALS
 from sites.studio.answers import Compared, Curves, Forked, Looked, Measured, Opened, Ran, Shown, Told, Tree, Turned
 from sites.studio.command import ShiftCommand
-from sites.studio.session import SCRIPT, Session
+from sites.studio.session import Session
 from sites.studio.terminal import Terminal
 from tests.sites.studio.sessions import SITES, Silent, config, do, drawn, session
 

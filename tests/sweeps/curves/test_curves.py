@@ -299,6 +299,7 @@ def test_rho_is_of_a_method_over_strengths_and_seeds() -> None:
     assert math.isnan(curves.rho("coral", "FL-MR"))
     without_zero = summarize_curves([each for each in found if each.scores[0].seed], "contrast", "west")
     assert without_zero.rho("mmd", "FL-MR") == pytest.approx(1)
+    assert math.isnan(summarize_curves(found[:2], "contrast", "west").rho("mmd", "FL-MR"))  # of two it says nothing
 
 
 def measured(values: list[float], measure: str = "mmd") -> Curves:
