@@ -108,7 +108,8 @@ class Prompt:
         weight = getattr(config.algorithm, "alignment_weight", None)
         aligned = "" if weight is None else " align off" if weight == 0 else f" align {weight:g}"
         where = f" {branch.name}:{branch.round}  ◎ {config.target}  {config.algorithm_name}{aligned}"
-        return f"{where}  ← {hand.site} {hand.dial} {hand.strength(branch):g} →  ? help"
+        ends = ["←" if hand.turned(branch, -STEP) else " ", "→" if hand.turned(branch, STEP) else " "]
+        return f"{where}  {ends[0]} {hand.site} {hand.dial} {hand.strength(branch):g} {ends[1]}  ? help"
 
     def keys(self) -> KeyBindings:
         """Those of an empty line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -200,10 +201,11 @@ def _named(session: Session, name: str) -> Branch:
 
 
 def save(file: str, scenario: str) -> Told:
-    """Write a scenario. Raises ValueError for a file that is none."""
+    """Write a scenario; its first line says what trains it. Raises ValueError for a file that is none."""
     if not file.endswith(".toml"):
         raise ValueError(f"save: {file!r} would be no scenario; let its name end in .toml")
-    return write(file, scenario)
+    how = scenario.splitlines()[0].removeprefix("# ").replace("THIS_FILE", shlex.quote(file))
+    return Told(lines=[*write(file, scenario).lines, f"trained as here by {how}"])
 
 
 def write(file: str, text: str) -> Told:

@@ -71,6 +71,12 @@ def test_what_was_changed_is_said_beside_the_rounds(tmp_path: Path, maps: Maps) 
     assert "◎ clara" in text
 
 
+def test_the_shift_to_another_target_is_not_shown(tmp_path: Path, maps: Maps) -> None:
+    begun = session(tmp_path / "a", maps)
+    told = [drawn(do(begun, *lines, "branches")) for lines in (("run",), ("target anna",), ("run",))]
+    assert ["–" in text for text in told] == [False, True, False]
+
+
 def test_the_target_is_marked_and_branches_are_a_tree(held: Session) -> None:
     do(held, "switch tiny", "branch one", "branch two", "switch one")
     lines = drawn(do(held, "branches")).splitlines()
