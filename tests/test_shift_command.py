@@ -104,20 +104,20 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path, capsys: pytest.Capture
     assert "holds something already (script.txt); choose another --out" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_session_is_no_run(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_session_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = tmp_path / "session"
     session.mkdir()
     (session / "config.toml").write_text("")
     (session / "script.txt").write_text("sites\n")
-    for command in ("show", "resume"):
-        assert run.main([command, str(session)]) == 2
+    for word in ("show", "resume"):
+        assert run.main([word, str(session)]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert "holds a session" in line
         assert f"--script {session / 'script.txt'} --stay" in line
     assert sorted(file.name for file in session.iterdir()) == ["config.toml", "script.txt"]
 
 
+@pytest.mark.slow
 def test_lines_come_from_a_pipe(tiny: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         command(*shift(tiny, tmp_path / "first")), input="sites\nnonsense\nrun\n", capture_output=True, text=True,
