@@ -16,7 +16,7 @@ from sweeps.studies.objectives import Objective
 from sweeps.studies.space import Space
 
 LEAST = 4  # complete trials
-NEEDS = f"at least {LEAST} complete trials whose values differ, and two parameters that all of them have"
+NEEDS = f"{LEAST} complete trials of different values and parameters"
 
 
 @dataclass(frozen=True, kw_only=True)
