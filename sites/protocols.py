@@ -98,7 +98,9 @@ def linear(start: float, end: float, part: float) -> float:
 
 def harmonic(start: float, end: float, part: float) -> float:
     """Between two positive numbers, so that the inverse moves evenly."""
-    return linear(start, end, part) if part in (0, 1) else 1 / linear(1 / start, 1 / end, part)
+    if part in (0, 1):
+        return linear(start, end, part)
+    return min(max(1 / linear(1 / start, 1 / end, part), min(start, end)), max(start, end))
 
 
 def geometric(start: float, end: float, part: float) -> float:
