@@ -16,14 +16,16 @@ usage: run.py [COMMAND] [OPTIONS]
 Simulate federated learning of MR-image reconstruction across institutions.
 
   run          train one federation, live (the default: `run.py --sites 4`)
-  resume       go on with a run, table, study or shift sweep that was interrupted; `--rounds N` extends a run
-  show         what the directory of a run, table, study or shift sweep holds, drawn again
-  reconstruct  apply a run's network to k-space, of a file or a simulated patient
-  shift        study domain shift: turn dials by hand; `--sweep` draws what one costs, over many federations
+  resume       go on with an interrupted run, table, study or shift sweep;
+               `--rounds N` extends a run
+  show         draw again what the directory of any of these holds
+  reconstruct  apply a run's network to k-space, of a file or of a patient
+  shift        study domain shift: turn dials by hand; `--sweep` draws what one
+               costs, over many federations
   table        compare methods on every target, with paired statistics
   sweep        search settings with Optuna, over many federations
   scenarios    list and explain the named scenarios
-  data         look at, check and convert real data: `data inspect`, `data prepare`
+  data         look at and convert real data: `data inspect`, `data prepare`
 
 `run.py COMMAND --help` explains a command; `run.py --help` this and run.
 """

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
+import sys
+import textwrap
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import tyro
+from tyro import _strings
 
 from engine.algorithms import ALGORITHMS, FlMrcm
 from engine.cluster import gpu_count
@@ -24,6 +28,9 @@ DEMO = ("--preset", "demo")
 """Options with which a run has the defaults of RunConfig."""
 T = TypeVar("T")
 C = TypeVar("C", bound="FederationCommand")
+_unbroken = _strings.remove_single_line_breaks
+# tyro takes an indented line of a docstring for a list's, and ends the line before it: it should have dedented first
+_strings.remove_single_line_breaks = lambda helptext: _unbroken(_strings.dedent(helptext))
 if TYPE_CHECKING:
     AlgorithmName = str
 else:
@@ -130,17 +137,41 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
 
     where: what the options come from, if it is not the command line: a file.
     """
-    errors = io.StringIO()
+    errors, help_text = io.StringIO(), _Drawn(sys.stdout)
     arguments: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(help_text):
             parsed: T = tyro.cli(kind, args=_booleans(options), prog=f"run.py {command}", **arguments)
             return parsed
     except SystemExit as end:
         if not end.code:
+            print(_filled(help_text.getvalue()), end="")
             raise
         message = _one_line(errors.getvalue()) + _owner(options)
         raise ValueError(f"{where}: {message}" if where else f"{message}; see run.py {command} --help") from None
+
+
+class _Drawn(io.StringIO):
+    """Text for a stream: drawn as it would be there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def _filled(text: str) -> str:
+    """The parser's help, its paragraphs as wide as the terminal: it folds the text in its boxes only."""
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        textwrap.fill(line, width, break_on_hyphens=False) if line[:1].isalpha() else line for line in text.split("\n")
+    )
 
 
 def _owner(options: Sequence[str]) -> str:

@@ -16,10 +16,14 @@ from sweeps.tables.commands import table as table
 from sweeps.tables.directory import TABLE
 
 BOTH = """\
-run.py shift: domain shift, from none (0) to the full shift (1); `run.py scenarios` lists the dials.
+run.py shift: domain shift, from none (0) to the full shift (1)
 
-  run.py shift                                a console: turn dials by hand, train, branch, compare
-  run.py shift --sweep contrast=0:1:0.25      curves over many federations (`run.py shift --sweep --help`)
+  run.py shift                            a console: turn dials by hand, train,
+                                          branch, compare
+  run.py shift --sweep contrast=0:1:0.25  curves over many federations
+                                          (`run.py shift --sweep --help`)
+
+`run.py scenarios` lists the dials.
 """
 
 

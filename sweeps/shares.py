@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.placement import Machine, auto_share
+from sites.config import RunConfig
 from sites.launch import KEPT_BYTES
 from sweeps.jobs import Job
 
@@ -24,6 +25,12 @@ class PoolConfig:
     """CPU threads a federation computes with."""
     ray_address: str = ""
     """Of a running Ray cluster; empty: a Ray of its own on this machine."""
+
+    @staticmethod
+    def of(parallel: int | Auto, run: RunConfig) -> PoolConfig:
+        """For federations that have these settings in common."""
+        where = run.placement
+        return PoolConfig(parallel=parallel, device=where.device, threads=where.threads, ray_address=run.ray_address)
 
 
 @dataclass(frozen=True)

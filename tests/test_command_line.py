@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -382,12 +384,25 @@ def test_a_run_directory_that_was_meddled_with(tiny: Path, tmp_path: Path, capsy
     assert "previews.safetensors is damaged" in refused("show", out)
 
 
-@pytest.mark.parametrize("command", ["", "run", "resume", "show", "reconstruct", "table"])
-def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        run.main([*command.split(), "--help"])
-    assert not end.value.code
-    assert "usage" in capsys.readouterr().out
+COMMANDS = ("", "run", "resume", "show", "scenarios", "reconstruct", "table", "sweep", "shift", "shift --sweep", "data")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data inspect", "data prepare"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    if command == "data":
+        assert run.main(["data", "--help"]) == 0
+    else:
+        with pytest.raises(SystemExit) as end:
+            run.main([*command.split(), "--help"])
+        assert not end.value.code
+    printed = capsys.readouterr().out
+    assert "usage" in printed
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    texts = [line.rstrip(" │") if re.match("│ {12,}", line) else "" for line in lines]
+    for line, following in itertools.pairwise(texts):  # no line ends before it is full
+        assert not line or not following or len(line) + 1 + len(following.split()[1]) > 78, following
 
 
 def test_scenarios_are_explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

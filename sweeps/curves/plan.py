@@ -18,10 +18,12 @@ from engine.validation import require
 from sites.config import RunConfig, flat_fields
 from sites.federation import resolve
 from sites.shifts import parse_shift
+from sweeps import settings
 from sweeps.curves.scores import DIGITS, Point, PointScore, PointShift, column
 from sweeps.directory import fingerprint
 from sweeps.jobs import Job
 from sweeps.methods import Method, chosen_methods
+from sweeps.settings import IN_ONE_PROCESS, refuse_decided
 from sweeps.shares import Auto, PoolConfig
 
 MOST = 101  # strengths
@@ -57,44 +59,18 @@ class CurvesConfig:
                 ("methods", bool(self.methods.strip(", ")), "at least one, for example fl-mr"),
             ],
         )
-        given = flat_fields(self.run)
-        for name, default in flat_fields(RUN).items():
-            if name in DECIDED and given[name] != default:
-                raise ValueError(f"{name} is {given[name]!r}, and a sweep {DECIDED[name]}; leave it out")
-        if self.run.algorithm != FlMr():
-            raise ValueError("a sweep's methods have their settings with them: --methods fl-mr:weighting=uniform")
+        refuse_decided(self.run, RUN, DECIDED, "sweep")
 
     @property
     def pool(self) -> PoolConfig:
         """Where its federations run."""
-        placement = self.run.placement
-        return PoolConfig(
-            parallel=self.parallel,
-            device=placement.device,
-            threads=placement.threads,
-            ray_address=self.run.ray_address,
-        )
+        return PoolConfig.of(self.parallel, self.run)
 
 
-DECIDED = {
-    "shift_every": "measures the shift after the last round",
-    "workers": "runs each federation in one process (see --parallel)",
-    "sites_per_worker": "runs each federation in one process (see --parallel)",
-    "gpus_per_site": "runs each federation in one process (see --parallel)",
-}
+DECIDED = {"shift_every": "measures the shift after the last round", **IN_ONE_PROCESS}
 """Settings of a run that a sweep sets itself, and how."""
 
-GROWING = {
-    "sweep",
-    "methods",
-    "seeds",
-    "parallel",
-    "out",
-    "ray_address",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "memory_gb",
-}
+GROWING = {"sweep", *settings.GROWING}
 """Settings that add federations or say where they run: a directory goes on under others."""
 
 

@@ -126,13 +126,7 @@ class StudyPlan:
     @cached_property
     def pool(self) -> PoolConfig:
         """Where trials run."""
-        placement = self.run.placement
-        return PoolConfig(
-            parallel=self.config.parallel,
-            device=placement.device,
-            threads=placement.threads,
-            ray_address=self.run.ray_address,
-        )
+        return PoolConfig.of(self.config.parallel, self.run)
 
     @property
     def demand(self) -> int:

@@ -31,14 +31,15 @@ def open_table(plan: Plan) -> AbstractContextManager[None]:
 
 
 def _settings(config: TableConfig) -> Settings:
-    return Settings(flat_fields(config), config.institutions)
+    return Settings(flat_fields(config), config.run.institutions)
 
 
 def stored_table(path: Path) -> TableConfig:
     """The settings of a table's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
     if not TABLE.there(path):
         raise ValueError(f"{path} holds no table (there is no {TABLE.file}); name a table's directory")
-    return replace(read_table(path / TABLE.file), out=str(path))
+    config = read_table(path / TABLE.file)
+    return replace(config, run=replace(config.run, out=str(path)))
 
 
 def finished(federation: Federation) -> list[PatientScore] | None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from engine.config import ModelConfig, TrainConfig
-from sites.config import PAPER, Preset
+from sites.config import Preset, RunConfig
 from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
-from sweeps.tables.plan import Plan, TableConfig
+from sweeps.tables.plan import OWN, RUN, Plan, TableConfig
 
 HELP = """\
 Train methods on targets and compare them: the tables of Guo et al., CVPR 2021.
@@ -67,11 +66,9 @@ def _count(options: Sequence[str], default: TableCommand) -> str:
         planned = Plan(cli(TableCommand, options, "table", default=default).table)
     except ValueError as error:
         return f"(With the options given: {error}.)"
-    return f"With the options given: {len(planned.federations)} federations of {planned.config.rounds} rounds."
+    return f"With the options given: {len(planned.federations)} federations of {planned.config.run.rounds} rounds."
 
 
 def _default(options: Sequence[str], sites: tuple[Any, ...]) -> TableCommand:
-    settings: dict[str, Any] = {"institutions": sites}
-    if preset_of(options) == "paper":
-        settings |= {**PAPER["run"], "model": ModelConfig(**PAPER["model"]), "train": TrainConfig(**PAPER["train"])}
-    return TableCommand(table=TableConfig(**settings))
+    run = RunConfig.preset("paper", **OWN) if preset_of(options) == "paper" else RUN
+    return TableCommand(table=TableConfig(run=replace(run, institutions=sites)))

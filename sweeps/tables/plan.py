@@ -8,45 +8,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tyro.conf import Suppress
+from tyro.conf import OmitArgPrefixes
 
 from engine.algorithms import FlMr
-from engine.config import ModelConfig, TrainConfig
-from engine.placement import Placement
 from engine.validation import require
-from sites.config import Division, RunConfig, SiteConfig, names
+from sites.config import RunConfig, flat_fields, names
 from sites.federation import resolve
+from sites.overrides import SOURCES, TARGET, parsed
+from sweeps import settings
 from sweeps.directory import fingerprint
 from sweeps.jobs import Job
 from sweeps.methods import Method, methods
 from sweeps.scores import STUDIES, ZERO_FILLED, Layout, PatientScore, Study
+from sweeps.settings import IN_ONE_PROCESS, refuse_decided
 from sweeps.shares import PoolConfig
 
 Auto = Literal["auto"]
+OWN: dict[str, Any] = {"algorithm": FlMr(), "shift_every": 0, "keep_checkpoints": 0}
+RUN = RunConfig(**OWN)  # what its federations start from
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableConfig:
     """Guo et al., CVPR 2021, section 4: methods by targets. Rows have the same patients, masks, initial weights."""
 
-    scenario: str = "cvpr21"
-    """A named scenario (`run.py scenarios` lists them) or a TOML file of the same form."""
-    data: str = ""
-    """Folder of real data, in place of a scenario: each of its sub-folders is an institution, named after it."""
-    contrast: str = ""
-    """Which contrast to take of institutions of files that do not say it themselves: T1, T2, FLAIR, …"""
-    split: Division = "patients"
-    """Of institutions of files that have one patient only: slices divides that patient's slices, with a warning."""
-    only_train: str = ""
-    """Names, separated by commas, of institutions of files that are trained on and not tested (`use = "train"`)."""
-    only_test: str = ""
-    """Names, separated by commas, of institutions of files that are tested and never trained on (`use = "test"`)."""
-    skip_bad: bool = False
-    """Leave out files that cannot be used, and say how many, rather than stop at the first."""
-    memory_gb: float = 2.0
-    """K-space that each institution of files keeps in memory, GB (1e9 bytes); what is beyond is read when needed."""
-    sites: int | Auto = "auto"
-    """Number of institutions: the scenario's first N, or all and further ones drawn; auto: the scenario's own."""
     methods: str = ""
     """Further rows, separated by commas: NAME or NAME:setting=value:setting=value, a setting of the method, of the
     training or of the network, for example fl-mrcm:alignment_weight=0.1,fed-prox,scaffold:optimizer=sgd:lr=0.1"""
@@ -55,29 +40,10 @@ class TableConfig:
     targets: str = ""
     """The sites to test, separated by commas; empty: all."""
     seeds: int = 3
-    """Repetitions; each draws other subjects, noise and initial weights."""
-    seed: int = 0
-    """The first of the seeds, at least 0."""
-    rounds: int = 20
-    """Federated rounds of every federation."""
-    matrix: int = 64
-    """Rows and columns of k-space and image."""
+    """Repetitions, from --seed on; each draws other subjects, noise and initial weights."""
     parallel: int | Auto = "auto"
     """Federations that train side by side, each in one process; auto: one a core, or one a GPU."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks run; auto: on the GPUs if there are any."""
-    threads: int = 1
-    """CPU threads a federation computes with; part of what makes it repeatable."""
-    checkpoint_every: int = 1
-    """Write a checkpoint of an unfinished federation every N rounds; a finished one keeps none."""
-    out: str = ""
-    """Directory of the table; empty: runs/table-<scenario>-<fingerprint>, so that the same command goes on."""
-    ray_address: str = ""
-    """Address of a running Ray cluster, which must see the same files; empty: a Ray of its own on this machine."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    institutions: Suppress[tuple[SiteConfig, ...]] = ()
-    """The sites themselves, in place of the scenario's (a stored table has them)."""
+    run: OmitArgPrefixes[RunConfig] = field(default_factory=lambda: RUN)
 
     def __post_init__(self) -> None:
         """Raises ValueError, in one line, for a value that no table can have."""
@@ -88,16 +54,26 @@ class TableConfig:
                 ("parallel", self.parallel == "auto" or self.parallel >= 1, "at least 1, or auto"),
             ],
         )
+        refuse_decided(self.run, RUN, DECIDED, "table")
+        _refuse_the_target(self.run)
 
     @property
     def pool(self) -> PoolConfig:
         """Where its federations run."""
-        return PoolConfig(
-            parallel=self.parallel, device=self.device, threads=self.threads, ray_address=self.ray_address
-        )
+        return PoolConfig.of(self.parallel, self.run)
 
 
-GROWING = {"methods", "studies", "targets", "seeds", "parallel", "out", "ray_address", "checkpoint_every", "memory_gb"}
+DECIDED = {
+    "target": "takes each of --targets in turn",
+    "target_trains": "has a study of each (see --studies)",
+    "train_sites": "has each site train alone",
+    "fused": "has a row for it",
+    "shift_every": "measures no shift",
+    **IN_ONE_PROCESS,
+}
+"""Settings of a run that a table sets itself, and how."""
+
+GROWING = {"studies", "targets", *settings.GROWING}
 """Settings that add federations or say where they run: a directory goes on under others."""
 
 
@@ -125,14 +101,9 @@ class Plan:
     """A table's federations, seed by seed. Raises ValueError, in one line, for what cannot be planned."""
 
     def __init__(self, config: TableConfig) -> None:
-        base = resolve(_base(config))
-        self.config = replace(
-            config,
-            institutions=base.institutions,
-            sites=len(base.institutions),
-            scenario=base.scenario,
-            data=base.data,
-        )
+        base = resolve(replace(config.run, out="planned", placement=replace(config.run.placement, workers=0)))
+        stored = replace(base, target="auto", placement=config.run.placement, out=config.run.out)
+        self.config = replace(config, run=stored)
         self.sites = tuple(site.name for site in base.institutions)
         tested = tuple(site.name for site in base.institutions if site.test_patients)
         self.targets = tuple(names(config.targets)) or tested
@@ -142,9 +113,9 @@ class Plan:
                 raise ValueError(f"targets: {name!r} {what}; choose among {', '.join(tested)}")
         if len(self.sites) < 2:
             raise ValueError("a table of one site compares nothing; use more --sites")
-        self.methods = methods(config.methods, config.train, config.model)
+        self.methods = methods(config.methods, config.run.train, config.run.model)
         self._base = base
-        self.out = Path(config.out or self._default_directory())
+        self.out = Path(config.run.out or self._default_directory())
 
     @property
     def studies(self) -> tuple[Study, ...]:
@@ -160,7 +131,8 @@ class Plan:
     @cached_property
     def federations(self) -> tuple[Federation, ...]:
         """All federations: those of one seed together, the longest first."""
-        seeds = range(self.config.seed, self.config.seed + self.config.seeds)
+        first = self.config.run.seed
+        seeds = range(first, first + self.config.seeds)
         return tuple(one for seed in seeds for one in sorted(self._of_seed(seed), key=lambda each: -each.work))
 
     def _of_seed(self, seed: int) -> Iterator[Federation]:
@@ -196,12 +168,12 @@ class Plan:
         name: str,
         entries: Entries,
         method: Method | None = None,
-        **settings: Any,
+        **changes: Any,
     ) -> Federation:
         if method:
-            settings |= {"algorithm": method.algorithm, "train": method.train, "model": method.model}
+            changes |= {"algorithm": method.algorithm, "train": method.train, "model": method.model}
         name = f"seed-{seed}/{name}"
-        chosen = {"target": self.sites[0], **settings}
+        chosen = {"target": self.sites[0], **changes}
         out = str((self.out / "runs" / name).absolute())  # workers of a cluster may stand elsewhere
         try:
             config = resolve(replace(self._base, seed=seed, out=out, **chosen))
@@ -217,36 +189,19 @@ class Plan:
         )
 
     def _default_directory(self) -> Path:
-        identity = {key: value for key, value in asdict(self.config).items() if key not in GROWING}
-        return Path("runs") / f"table-{Path(self.config.scenario).stem}-{fingerprint(identity)}"
+        identity = {key: value for key, value in flat_fields(self.config).items() if key not in GROWING}
+        identity["institutions"] = [asdict(site) for site in self.config.run.institutions]
+        return Path("runs") / f"table-{Path(self.config.run.scenario).stem}-{fingerprint(identity)}"
 
 
-def _base(config: TableConfig) -> RunConfig:
-    """What all federations of the table have in common."""
-    return RunConfig(
-        scenario=config.scenario,
-        data=config.data,
-        contrast=config.contrast,
-        split=config.split,
-        only_train=config.only_train,
-        only_test=config.only_test,
-        skip_bad=config.skip_bad,
-        memory_gb=config.memory_gb,
-        sites=config.sites,
-        institutions=config.institutions,
-        rounds=config.rounds,
-        matrix=config.matrix,
-        seed=config.seed,
-        shift_every=0,
-        checkpoint_every=config.checkpoint_every,
-        keep_checkpoints=0,
-        algorithm=FlMr(),
-        train=config.train,
-        model=config.model,
-        placement=Placement(device=config.device, workers=0, threads=config.threads),
-        ray_address=config.ray_address,
-        out="planned",
-    )
+def _refuse_the_target(run: RunConfig) -> None:
+    """Raises ValueError, in one line, for a setting of the target, which is another one in each federation."""
+    shifts = [part.strip() for part in run.shift.split(",") if part.strip() and ":" not in part]
+    if shifts:
+        raise ValueError(f"shift is {run.shift!r}, and a table has many targets; name the site: SITE:{shifts[0]}")
+    meant = [key for key in parsed(run.site_settings) if key.rpartition(".")[0] in (TARGET, SOURCES)]
+    if meant:
+        raise ValueError(f"site_settings has {meant[0]!r}, and a table has many targets; name the site")
 
 
 def read_scores(federation: Federation, summary: Mapping[str, Any]) -> Iterator[PatientScore]:

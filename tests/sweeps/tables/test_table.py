@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.algorithms import FlMr
+from engine.algorithms import FedProx, FlMr
 from engine.config import ModelConfig
-from engine.placement import Machine
+from engine.placement import Machine, Placement
 from sites.config import SiteConfig
 from sweeps.scores import ZERO_FILLED, PatientScore
 from sweeps.shares import PoolConfig, Room
-from sweeps.tables.plan import GROWING, Federation, Plan, TableConfig, read_scores
+from sweeps.tables.plan import GROWING, RUN, Federation, Plan, TableConfig, read_scores
 
 SITES = tuple(SiteConfig(name=name, train_patients=n) for name, n in (("a", 2), ("b", 4), ("c", 3)))
 ALL = ("a", "b", "c")
+OWN_SETTINGS = {item.name for item in fields(TableConfig)} - {"run"}
 
 
 def plan(**settings: Any) -> Plan:
+    """Of settings of the table, and of those that all its federations have."""
     given: dict[str, Any] = {"institutions": SITES, "seeds": 2, "rounds": 3, "out": "/nowhere", **settings}
-    return Plan(TableConfig(**given))
+    own = {name: given.pop(name) for name in OWN_SETTINGS & given.keys()}
+    return Plan(TableConfig(**own, run=replace(RUN, **given)))
 
 
 def federations(**settings: Any) -> dict[str, Federation]:
@@ -112,6 +116,15 @@ def test_the_default_directory_is_the_settings() -> None:
     assert {"rounds", "seed", "matrix"}.isdisjoint(GROWING)
 
 
+def test_every_federation_has_the_shifts_and_settings_of_sites() -> None:
+    planned = plan(shift="b:contrast=0.5", site_settings="c.snr=9", seeds=1)
+    for federation in planned.federations:
+        found = {site.name: site for site in federation.config.institutions}
+        assert (found["a"].shift, found["b"].shift, found["c"].snr) == ("", "contrast=0.5", 9)
+    assert planned.out == Path("/nowhere")
+    assert plan(shift="b:contrast=0.5", out="").out != plan(out="").out
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -121,7 +134,14 @@ def test_the_default_directory_is_the_settings() -> None:
         ({"parallel": 0}, "parallel is 0"),
         ({"methods": "fed-bn"}, "norm is 'instance'"),
         ({"rounds": 0}, "rounds is 0; take at least 1"),
-        ({"device": "cuda"}, "no GPU"),
+        ({"placement": Placement(device="cuda")}, "no GPU"),
+        ({"placement": Placement(workers=2)}, "workers is 2, and a table runs each federation in one process"),
+        ({"target": "a"}, "target is 'a', and a table takes each of --targets in turn; leave it out"),
+        ({"target_trains": False}, "target_trains is False, and a table has a study of each"),
+        ({"algorithm": FedProx()}, "a table's methods have their settings with them"),
+        ({"shift": "contrast=0.5"}, "a table has many targets; name the site: SITE:contrast=0.5"),
+        ({"shift": "d:contrast=0.5"}, "'d' is not a site"),
+        ({"site_settings": "sources.snr=9"}, "'sources.snr', and a table has many targets; name the site"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(settings: dict[str, Any], words: str) -> None:

@@ -200,9 +200,9 @@ def test_settings_are_stored_and_read_back(options: list[str], tmp_path: Path) -
         pass
     stored = read_table(tmp_path / "table/table.toml")
     assert TableConfig.__dataclass_fields__.keys() >= {"methods", "targets"}
-    assert (stored.methods, stored.targets, stored.model) == ("fed-prox,fl-mmd", "anna", plan.config.model)
-    assert stored.institutions == plan.config.institutions
-    assert not stored.model.residual
+    assert (stored.methods, stored.targets, stored.run.model) == ("fed-prox,fl-mmd", "anna", plan.config.run.model)
+    assert stored.run.institutions == plan.config.run.institutions
+    assert not stored.run.model.residual
 
 
 def test_a_directory_of_something_else_is_left_alone(

@@ -37,7 +37,9 @@ FEW, MANY = summary_of(4), summary_of(12, seeds=2)
 
 
 TAKEN = {score.row for score in synthetic(2, seeds=1)}  # a method has a row to itself
-LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80).filter(lambda name: name not in TAKEN)
+LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80).filter(
+    lambda name: name not in TAKEN
+)
 
 
 def named(label: str) -> list[PatientScore]:
