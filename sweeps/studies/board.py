@@ -31,7 +31,13 @@ from sweeps.studies.words import (
 )
 
 NAME = 12  # columns that a parameter's name gets before others have theirs
-SIGNS = {"complete": ("✓", "green"), "pruned": ("▾", "yellow"), "failed": ("✗", "red"), "running": ("▸", "cyan")}
+SIGNS = {
+    "complete": ("✓", "green"),
+    "pruned": ("▾", "yellow"),
+    "failed": ("✗", "red"),
+    "running": ("▸", "cyan"),
+    "interrupted": ("▪", "yellow"),
+}
 CHART = 8, 16  # lines: fewest, most
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -19,6 +19,7 @@ from sweeps.studies.trials import REASON, ROUNDS, unfinished
 from sweeps.studies.turns import TURN, by_turn
 from sweeps.studies.winners import Winner, read_winner, winners
 from sweeps.studies.words import STATES, State
+from sweeps.studies.workers import orphans
 
 NAMES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -111,7 +112,8 @@ def findings(plan: StudyPlan, study: optuna.Study, importance: bool = True) -> F
     """importance: whether it is computed, which takes seconds. Raises ValueError for damaged run directories."""
     won = sorted(winners(study), key=lambda trial: rank(plan, trial.values, trial.user_attrs[TURN]))
     turns = {trial.user_attrs[TURN] for trial in won}
-    rows = rows_of(study)
+    left = orphans(study, plan.out)
+    rows = tuple(replace(row, state="interrupted") if row.turn in left else row for row in rows_of(study))
     jobs = [plan.trial(trial.user_attrs[TURN], trial.params) for trial in won]
     return Findings(
         plan=plan,

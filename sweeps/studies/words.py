@@ -6,7 +6,7 @@ import math
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from engine.standings import byte_size, one_line
 from sites.intervals import spelled, written
@@ -16,8 +16,9 @@ from sweeps.studies.plan import StudyPlan
 from sweeps.studies.space import Choice, Parameter
 from sweeps.studies.winners import Estimate, Means, Tested, Winner
 
-State = Literal["complete", "pruned", "failed", "running"]
-STATES: tuple[State, ...] = ("complete", "pruned", "failed", "running")
+State = Literal["complete", "pruned", "failed", "running", "interrupted"]
+"""The last: its process ended, and the next to work on the study repeats it."""
+STATES: tuple[State, ...] = get_args(State)
 NOTE = "trials were compared on validation patients; test patients were scored once, for the winners"
 DIGITS = {"dB": 2, "": 4, "s": 1}  # behind the point, by unit
 

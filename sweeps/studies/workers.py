@@ -87,8 +87,7 @@ def recover(study: optuna.Study, worker: Worker) -> list[int]:
     with _alone(worker.directory):
         latest = by_turn(study)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            owner = trial.user_attrs.get(WORKER)
-            if owner and _lives(worker.directory, owner):
+            if _cared_for(trial, worker.directory):
                 continue
             turn = trial.user_attrs.get(TURN)
             if turn is not None and latest[turn].number == trial.number:  # else one that died here has enqueued it
@@ -96,6 +95,22 @@ def recover(study: optuna.Study, worker: Worker) -> list[int]:
                 repeated.append(turn)
             study.tell(trial.number, state=TrialState.FAIL)
     return repeated
+
+
+def orphans(study: optuna.Study, directory: Path) -> frozenset[int]:
+    """Turns that nobody works on, though their trials have not ended: the next worker repeats them."""
+    latest = by_turn(study).items()
+    return frozenset(
+        turn
+        for turn, trial in latest
+        if trial.state == TrialState.WAITING or (trial.state == TrialState.RUNNING and not _cared_for(trial, directory))
+    )
+
+
+def _cared_for(trial: FrozenTrial, directory: Path) -> bool:
+    """Whether the worker that claimed a trial lives."""
+    owner: str = trial.user_attrs.get(WORKER, "")
+    return owner != "" and _lives(directory, owner)
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial, turn: int) -> None:

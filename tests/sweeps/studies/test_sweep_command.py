@@ -54,7 +54,7 @@ def test_a_study_searches_and_tests_its_winner_alone(
     assert run.main([*options, *SEARCH]) == 0
     capsys.readouterr()
     found = summary(study)
-    assert found["trials"] == {"complete": 4, "pruned": 0, "fail": 0, "running": 0}
+    assert found["trials"] == {"complete": 4, "pruned": 0, "fail": 0, "running": 0, "interrupted": 0}
     assert found["rounds"] == 4 * 3
     (winner,) = found["winners"]
     values = told(study)

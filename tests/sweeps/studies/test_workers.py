@@ -17,7 +17,7 @@ from sweeps.studies.journal import JOURNAL
 from sweeps.studies.objectives import objectives
 from sweeps.studies.samplers import sampling
 from sweeps.studies.turns import by_turn
-from sweeps.studies.workers import WORKERS, Claim, at_work, claim, others, recover
+from sweeps.studies.workers import WORKERS, Claim, at_work, claim, orphans, others, recover
 from tests.sweeps.studies.studies import SPACE, outcome, study_of, work
 
 ROOT = Path(__file__).parents[3]
@@ -68,11 +68,16 @@ def test_the_trials_of_the_living_are_theirs(tmp_path: Path) -> None:
             theirs = claim(other, colleague, SPACE, DRAW, 99)
             assert theirs
             assert (mine.turn, theirs.turn) == (0, 1)
+            assert orphans(study, tmp_path) == frozenset()
+        assert orphans(study, tmp_path) == {1}
         assert recover(study, worker) == [1]
+        assert orphans(study, tmp_path) == {1}  # it waits
         assert states(study) == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
         repeated = claim(study, worker, SPACE, DRAW, 99)
         assert repeated
         assert (repeated.turn, repeated.values) == (1, theirs.values)
+        assert orphans(study, tmp_path) == frozenset()
+    assert orphans(study, tmp_path) == {0, 1}
 
 
 def test_what_is_left_to_repeat_is_repeated_even_beyond_the_last_turn(tmp_path: Path) -> None:
