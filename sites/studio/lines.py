@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from engine.validation import closest
-from sites.studio.words import COMMANDS, AnyCommand, Command, Set
+from sites.studio.words import COMMANDS, AnyCommand, Command, Set, Turn
 
 Known = Mapping[str, Sequence[str]]
 """What there is of each kind that an argument may be: "site", "dial", "branch" …"""
@@ -30,6 +31,10 @@ def parse(line: str) -> AnyCommand | None:
     if not words:
         return None
     kind = command_of(words[0])
+    if kind is Turn:  # ixi:contrast=0.5, as with --shift
+        words = [part for word in words for part in re.split("[:=]", word) if part]
+    if kind is Set:
+        words = [part for word in words for part in word.split("=", 1) if part]
     return kind(*_arguments(kind, words[1:]))
 
 

@@ -77,7 +77,8 @@ class Turn(Command):
     """Turn a dial of a site: a domain shift.
 
     STRENGTH is from 0, the institution's own distribution, to 1, the full shift. Its patients stay the same. The new
-    images, scores and shift show at once, under the network as it is; the next round trains with it.
+    images, scores and shift show at once, under the network as it is; the next round trains with it. It may be written
+    SITE:DIAL=STRENGTH, too.
     """
 
     word = "shift"
