@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from sweeps.curves.directory import curves_of, curves_warnings, finished, open_curves, stored_curves, write_curves
-from sweeps.curves.parsing import parse_curves
+from sweeps.curves.parsing import PARSER, with_sweep
 from sweeps.curves.plan import CurvesPlan
 from sweeps.curves.scores import Point
 from sweeps.curves.view import curves_view
@@ -18,7 +18,7 @@ from sweeps.fill import fill, missing_words, refuse_failures
 
 def curves(argv: Sequence[str]) -> None:
     """Train what is missing of a sweep, and show it."""
-    command = parse_curves(argv)
+    command = PARSER.parse(with_sweep(argv))
     complete(CurvesPlan(command.curves), command.live)
 
 

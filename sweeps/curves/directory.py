@@ -14,7 +14,7 @@ from sites.run_directory import read_rounds
 from sweeps.curves.figure import write_figure
 from sweeps.curves.files import write_files
 from sweeps.curves.page import curves_page
-from sweeps.curves.parsing import read_curves
+from sweeps.curves.parsing import PARSER
 from sweeps.curves.plan import GROWING, CurvesConfig, CurvesPlan, Federation, parse_sweep, read_point
 from sweeps.curves.scores import Point
 from sweeps.curves.statistics import Curves, summarize_curves
@@ -49,7 +49,7 @@ def stored_curves(path: Path) -> CurvesConfig:
     """The settings of a sweep's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
     if not CURVES.there(path):
         raise ValueError(f"{path} holds no {CURVES.noun} (there is no {CURVES.file}); name the directory of one")
-    config = read_curves(path / CURVES.file)
+    config = PARSER.read(path / CURVES.file).curves
     return replace(config, run=replace(config.run, out=str(path)))
 
 

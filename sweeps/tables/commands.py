@@ -12,14 +12,14 @@ from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.tables.directory import finished, open_table, stored_table, table_warnings, write_table
-from sweeps.tables.parsing import parse_table
+from sweeps.tables.parsing import PARSER
 from sweeps.tables.plan import Plan
 from sweeps.tables.view import table_view
 
 
 def table(argv: Sequence[str], _began: float) -> None:
     """Train what is missing of a table, and show it."""
-    command = parse_table(argv)
+    command = PARSER.parse(argv)
     _complete(Plan(command.table), command.live)
 
 

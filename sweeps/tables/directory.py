@@ -13,7 +13,7 @@ from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
 from sweeps.tables.files import write_files
 from sweeps.tables.heatmap import write_heat_map
-from sweeps.tables.parsing import read_table
+from sweeps.tables.parsing import PARSER
 from sweeps.tables.plan import GROWING, Federation, Plan, TableConfig, read_scores
 
 TABLE = Kind("table", "table.toml")
@@ -38,7 +38,7 @@ def stored_table(path: Path) -> TableConfig:
     """The settings of a table's directory, which is its `out`. Raises ValueError if it holds none that can be read."""
     if not TABLE.there(path):
         raise ValueError(f"{path} holds no table (there is no {TABLE.file}); name a table's directory")
-    config = read_table(path / TABLE.file)
+    config = PARSER.read(path / TABLE.file).table
     return replace(config, run=replace(config.run, out=str(path)))
 
 

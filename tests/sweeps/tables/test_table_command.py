@@ -17,7 +17,7 @@ from sites.run_directory import stored_config
 from sweeps.pool import Progress, train_federations
 from sweeps.tables.directory import finished
 from sweeps.tables.files import read_patients
-from sweeps.tables.parsing import parse_table, read_table
+from sweeps.tables.parsing import PARSER
 from sweeps.tables.plan import Federation, Plan, TableConfig
 from tests.test_command_line import SMALL, command, wait_for
 
@@ -138,7 +138,7 @@ def test_ctrl_c_says_how_to_go_on(options: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_its_federation_trained_again(options: list[str]) -> None:
-    plan = Plan(parse_table([*options[1:], "--seeds", "1", "--rounds", "30"]).table)
+    plan = Plan(PARSER.parse([*options[1:], "--seeds", "1", "--rounds", "30"]).table)
     killed, ended = False, list[Progress[Federation]]()
     for progress in train_federations(plan.federations, plan.config.pool):
         ended += [progress] if progress.kind != "round" else []
@@ -193,12 +193,12 @@ def test_a_stored_table_and_a_scenario_are_not_both_asked_for(
 
 def test_settings_are_stored_and_read_back(options: list[str], tmp_path: Path) -> None:
     given = [*options[1:], "--methods", "fed-prox,fl-mmd", "--targets", "anna", "--no-residual"]
-    plan = Plan(parse_table(given).table)
+    plan = Plan(PARSER.parse(given).table)
     from sweeps.tables.directory import open_table
 
     with open_table(plan):
         pass
-    stored = read_table(tmp_path / "table/table.toml")
+    stored = PARSER.read(tmp_path / "table/table.toml").table
     assert TableConfig.__dataclass_fields__.keys() >= {"methods", "targets"}
     assert (stored.methods, stored.targets, stored.run.model) == ("fed-prox,fl-mmd", "anna", plan.config.run.model)
     assert stored.run.institutions == plan.config.run.institutions
