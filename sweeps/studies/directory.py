@@ -15,13 +15,14 @@ import optuna
 
 from engine.checkpoint import write_atomically
 from engine.records import encoded
+from sites.report.figures import REPORT
 from sites.run_directory import settings_toml
 from sweeps.directory import STUDY, Settings, fingerprint, refuse_another
 from sweeps.studies.findings import Findings, findings
 from sweeps.studies.journal import JOURNAL, NAME, open_study
 from sweeps.studies.parsing import stored_plan
 from sweeps.studies.plan import GROWING, StudyPlan
-from sweeps.studies.report import REPORT, write_report
+from sweeps.studies.report import write_report
 from sweeps.studies.search import specs
 from sweeps.studies.trials import unfinished
 from sweeps.studies.words import NOTE

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.checkpoint import write_atomically
 from sites.intervals import written
 from sites.report.curves import FAINT, TARGET
+from sites.report.figures import REPORT, report_of
 from sites.report.html_figures import HEIGHT, STYLE, WIDTH, chart, css
 from sites.report.html_page import (
     Html,
@@ -39,7 +40,7 @@ from sweeps.studies.figures import (
 )
 from sweeps.studies.findings import Findings
 from sweeps.studies.importance import NEEDS
-from sweeps.studies.tables import repeat_section, setting_section, trials_section, winners_section
+from sweeps.studies.tables import repeat_section, run_of, setting_section, trials_section, winners_section
 from sweeps.studies.winners import Estimate
 from sweeps.studies.words import (
     counts_text,
@@ -53,12 +54,20 @@ from sweeps.studies.words import (
     value_text,
 )
 
-REPORT = "report.html"
+PICTURED = 3
+"""Winners whose runs have a report drawn, which takes seconds; of all others `run.py show DIR` draws it."""
 
 
 def write_report(found: Findings) -> list[Path]:
-    """Write figures/*.png and report.html, whose paths are returned. Raises OSError if they cannot be written."""
+    """Write figures/*.png and report.html, whose paths are returned, and the reports of the first winners' runs.
+
+    Raises OSError if they cannot be written, ValueError for a damaged run directory.
+    """
     figures = write_figures(found)
+    for winner in found.winners[:PICTURED]:
+        run = run_of(found, winner)
+        if (run / "rounds.jsonl").exists():
+            report_of(run)
     path = found.plan.out / REPORT
     write_atomically(path, report_html(found).encode())
     return [*figures, path]

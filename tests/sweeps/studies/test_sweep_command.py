@@ -67,6 +67,9 @@ def test_a_study_searches_and_tests_its_winner_alone(
     assert tested == [str(winner["turn"])]  # nobody else's test patients were looked at
     assert winner["searched"]["psnr"]["count"] == 2
     assert not (study / "shelf").exists()
+    drawn = [path.parent.name for path in (study / "trials").glob("*/report.html")]
+    assert drawn == [str(winner["turn"])]  # a run as any, with pictures
+    assert f'href="trials/{winner["turn"]}/report.html"' in (study / "report.html").read_text()
 
     again = shlex.split(winner["command"])
     assert again[:2] == ["python", "run.py"]
