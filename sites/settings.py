@@ -148,7 +148,18 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
             print(_filled(help_text.getvalue()), end="")
             raise
         message = _one_line(errors.getvalue()) + _owner(options)
-        raise ValueError(f"{where}: {message}" if where else f"{message}; see run.py {command} --help") from None
+        told = f"{where}: {_of_a_file(message)}" if where else f"{message}; see run.py {command} --help"
+        raise ValueError(told) from None
+
+
+def _of_a_file(message: str) -> str:
+    """A message about a file's settings: of several that the command does not have, the names without the values."""
+    before, _, after = message.partition("Unrecognized options: ")
+    names = [word[2:].replace("-", "_") for word in after.partition(";")[0].split(", ") if word.startswith("--")]
+    if before or len(names) < 2:
+        return message
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"this command has no settings {listed}; take them out, or call the command that the file is of"
 
 
 class _Drawn(io.StringIO):

@@ -249,6 +249,10 @@ BAD_FILES: list[tuple[str, list[str]]] = [
     ("seed = -3\n", ["seed is -3"]),
     ("lr = nan\n", ["lr is nan"]),
     ("help = true\n", ["help is for the command line only"]),
+    (
+        'methods = "fed-prox"\nseeds = 3\ntargets = ""\nstudies = "both"\nrounds = 2\n',
+        ["this command has no settings methods, seeds, targets and 1 more", "the command that the file is of"],
+    ),
     ('config = "other.toml"\n', ["config is for the command line only"]),
     ('algorithm = "fl-mr"\nalignment_weight = 1.0\n', ["--alignment-weight"]),
     ("site = 3\n", ["[[site]]"]),
