@@ -42,10 +42,10 @@ def entry_parts(entry: Entry, metric: Metric) -> tuple[str, str]:
     return fixed(entry.mean, digits), "" if math.isnan(entry.half_width) else fixed(entry.half_width, digits)
 
 
-def footnotes(summary: Summary, warnings: Sequence[str] = ()) -> list[str]:
+def footnotes(summary: Summary, facts: Sequence[str] = ()) -> list[str]:
     """What the numbers are, and what they are not: a sentence or some each. Empty if there is no score yet.
 
-    warnings: what must be known of the sites' data.
+    facts: what must be known besides.
     """
     tables = [table for table in summary if table.seeds]
     if not tables:
@@ -72,7 +72,7 @@ def footnotes(summary: Summary, warnings: Sequence[str] = ()) -> list[str]:
     if uneven:
         notes.append(f"Nothing is bold in {', '.join(uneven)} as long as rows there lack units that others have.")
     notes.append(what_seeds_say(max(table.seeds for table in tables)))
-    return [*notes, *(f"Warning: {text}." for text in warnings)]
+    return [*notes, *facts]
 
 
 def meaning_of_marks(baseline: str, unit: str, family: str) -> str:

@@ -54,6 +54,9 @@ def set_fields(session: Session, command: Set) -> Turned:
     site, words = session.branch.site(command.site), [command.field, command.value, *command.more]
     if len(words) % 2:
         raise ValueError(f"set: {words[-1]!r} has no value; write fields and values in turn")
+    twice = next((name for name in words[::2] if words[::2].count(name) > 1), None)
+    if twice:
+        raise ValueError(f"set: {twice} stands twice; set it once")
     values = dict(_values(site, zip(words[::2], words[1::2], strict=True)))
     return _change(session, replace(site, **values), ", ".join(f"{name} {value}" for name, value in values.items()))
 

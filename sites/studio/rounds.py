@@ -209,9 +209,12 @@ def save(file: str, scenario: str) -> Told:
 
 
 def write(file: str, text: str) -> Told:
-    """Write a text, unless it is there already. Raises ValueError if the file holds another one, OSError."""
+    """Write a text, unless it is there already. Raises ValueError if the file holds another one, or cannot be."""
     path = Path(file)
-    if path.exists() and path.read_bytes() != text.encode():
-        raise ValueError(f"{file} exists and holds something else; take another name")
-    write_atomically(path, text.encode())
+    try:
+        if path.exists() and path.read_bytes() != text.encode():
+            raise ValueError(f"{file} exists and holds something else; take another name")
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise ValueError(f"{file} cannot be written ({error.strerror or error}); take another name") from error
     return Told(lines=[f"written: {file}"])

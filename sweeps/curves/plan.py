@@ -95,7 +95,7 @@ def parse_sweep(text: str) -> tuple[str, tuple[float, ...]]:
 
 
 def _stepped(text: str, values: str) -> list[Decimal]:
-    """FROM:TO:STEP, with TO if the steps meet it; in decimals: 0.1 + 0.2 is 0.3."""
+    """FROM:TO:STEP, TO among them; in decimals: 0.1 + 0.2 is 0.3."""
     parts = [_number(text, part) for part in values.split(":")]
     if len(parts) != 3:
         raise ValueError(f"sweep is {text!r}; {FORM}")
@@ -104,7 +104,11 @@ def _stepped(text: str, values: str) -> list[Decimal]:
         raise ValueError(f"sweep {text!r} does not rise; {FORM}")
     if (end - start) / step > MOST - 1:
         raise ValueError(f"sweep {text!r} has more than {MOST} strengths; take a larger step")
-    return [start + i * step for i in range(int((end - start) / step) + 1)]
+    count, rest = divmod(end - start, step)
+    if rest:
+        last = start + count * step
+        raise ValueError(f"sweep {text!r} goes past its end; let it end at {last:f}, or take a step that meets {end:f}")
+    return [start + i * step for i in range(int(count) + 1)]
 
 
 def _number(text: str, part: str) -> Decimal:

@@ -57,12 +57,18 @@ def open_study(
     """The study of a sweep's directory, which exists; made if it is not there. Optuna keeps quiet from here on.
 
     storage: a URL of Optuna's, for example sqlite:///sweeps.db, of several studies by name; empty: the directory's
-    journal. Raises ValueError, in one line, for a storage that cannot be used or a study of other objectives.
+    journal. Raises ValueError, in one line, for a storage that cannot be used or has lost the study, or for a study of
+    other objectives.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kept = _other(storage) if storage else _journal(directory / JOURNAL)
     if name in optuna.get_all_study_names(kept):
         study = optuna.load_study(study_name=name, storage=kept, pruner=pruner)
+    elif next((directory / "trials").glob("*"), None):
+        raise ValueError(
+            f"{storage or directory / JOURNAL} knows nothing of the trials that {directory / 'trials'} holds; restore "
+            "it, or choose another --out"
+        )
     else:
         directions = [each.direction for each in objectives]
         study = optuna.create_study(

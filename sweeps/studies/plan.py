@@ -13,6 +13,7 @@ from typing import Any, Literal
 from engine.validation import require
 from sites.config import RunConfig, flat
 from sites.federation import resolve
+from sites.scenario import load_scenario
 from sweeps.directory import fingerprint
 from sweeps.jobs import Job, Round
 from sweeps.methods import Method, chosen_methods
@@ -109,6 +110,7 @@ class StudyPlan:
         self.device, self._targets = "", set[str]()  # told by the space's ends: without its values there may be no run
         file = Path(config.space) if config.space else None
         self.space = parse_space(config.search, file, self._base, self._check)
+        self._keep_sites()
         if config.pruner != "none" and ROUNDS in {each.name for each in self.space.parameters}:
             raise ValueError(f"search: {ROUNDS}: a pruner compares trials of as many rounds; take --pruner none")
         limit = most_trials(config.sampler, self.space)
@@ -116,7 +118,15 @@ class StudyPlan:
         self.sampling = sampling(config.sampler, self.space, self.objectives, run.seed)
         self.pruner = pruner(config.pruner, run.rounds, self.objectives)
         self._other(self._base)
+        self._refuse_itself()
         self.out = Path(run.out or self._default_directory())
+
+    def _keep_sites(self) -> None:
+        """The scenario as it is now, unless trials have their own: it may be another by the time of the next trial."""
+        searched = {each.name for each in self.space.parameters}
+        if not (self.run.institutions or self.run.data or searched & {"scenario", "data"}):
+            sites = load_scenario(self.run.scenario).sites
+            self.run, self._base = replace(self.run, institutions=sites), replace(self._base, institutions=sites)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -189,11 +199,19 @@ class StudyPlan:
 
     def command(self, turn: int, values: Values) -> str:
         """The command line that repeats a trial's first federation."""
+        run = replace(self.run, institutions=()) if self._is_of_scenario() else self.run
         try:
-            options = command(applied(self.run, values))
+            options = command(applied(run, values))
         except ValueError:  # institutions of a file, which no option names
             options = ["--config", str(Path(self.trial(turn, values).config.out) / "config.toml")]
         return shlex.join(["python", "run.py", *options])
+
+    def _is_of_scenario(self) -> bool:
+        """Whether the scenario that the run names has its very institutions."""
+        try:
+            return load_scenario(self.run.scenario).sites == self.run.institutions
+        except ValueError:  # it has gone
+            return False
 
     def judged(self, trial: Trial, rounds: Sequence[Round]) -> tuple[float, ...]:
         """The objectives of a trial's rounds, the mean over its seeds."""
@@ -239,8 +257,25 @@ class StudyPlan:
             raise ValueError(f"against is {self.config.against!r}; name one method")
         return found[0] if found else None
 
+    def _refuse_itself(self) -> None:
+        """Raises ValueError if every trial would be measured against the very federation that it is."""
+
+        def is_other(values: Values) -> bool:
+            chosen = applied(self._base, values)
+            other = self._other(chosen)
+            return other is None or (other.algorithm, other.train, other.model) != (
+                chosen.algorithm, chosen.train, chosen.model
+            )  # fmt: skip
+
+        if not any(map(is_other, corners(self.space))):
+            raise ValueError(
+                f"against is {self.config.against!r}, which every trial is itself; name another method, or search what "
+                "makes the difference"
+            )
+
     def _default_directory(self) -> Path:
         identity = {name: value for name, value in self.settings.items() if name not in GROWING}
+        identity["institutions"] = [asdict(site) for site in self.run.institutions]
         return Path("runs") / f"sweep-{Path(self.run.scenario).stem}-{fingerprint(identity)}"
 
 

@@ -74,8 +74,9 @@ def claim(study: optuna.Study, worker: Worker, space: Space, sampling: Sampling,
         study.sampler = sampling(turn)
         trial = study.ask()
         trial.set_user_attr(TURN, turn)
-        trial.set_user_attr(WORKER, worker.name)
-        return Claim(trial=trial, turn=turn, values=space.suggest(trial))
+        values = space.suggest(trial)
+        trial.set_user_attr(WORKER, worker.name)  # last: one that has it has all its values
+        return Claim(trial=trial, turn=turn, values=values)
 
 
 def recover(study: optuna.Study, worker: Worker) -> list[int]:
@@ -114,9 +115,13 @@ def _cared_for(trial: FrozenTrial, directory: Path) -> bool:
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial, turn: int) -> None:
-    """With the same values, in the same generation of its sampler, but for the rungs of a pruner that it reached."""
+    """With the same values, in the same generation of its sampler, but for the rungs of a pruner that it reached.
+
+    Of one that had only some of its values none is kept: the same sampler draws them all again.
+    """
+    drawn = trial.params if WORKER in trial.user_attrs else {}
     kept = {name: value for name, value in trial.system_attrs.items() if not name.startswith("completed_rung_")}
-    kept["fixed_params"] = {**kept.get("fixed_params", {}), **trial.params}  # as Study.enqueue_trial does
+    kept["fixed_params"] = {**kept.get("fixed_params", {}), **drawn}  # as Study.enqueue_trial does
     study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs={TURN: turn}))
 
 

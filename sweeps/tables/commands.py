@@ -11,7 +11,7 @@ from rich.text import Text
 from sweeps.fill import fill, missing_words, refuse_failures
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
-from sweeps.tables.directory import finished, open_table, stored_table, table_warnings, write_table
+from sweeps.tables.directory import finished, open_table, stored_table, table_facts, write_table
 from sweeps.tables.parsing import PARSER
 from sweeps.tables.plan import Plan
 from sweeps.tables.view import table_view
@@ -60,7 +60,7 @@ def _scores(stored: Stored) -> list[PatientScore]:
 
 def _show(plan: Plan, stored: Stored) -> None:
     console, missing = Console(), missing_words(stored, plan.out)
-    console.print(table_view(summarize(_scores(stored), plan.layout), warnings=table_warnings(plan)))
+    console.print(table_view(summarize(_scores(stored), plan.layout), facts=table_facts(plan)))
     if missing:
         console.print(Text(missing))
     console.print(Text(" (table.md, table.tex, table.csv, patients.csv, figures/train_test.png)", "bright_black"))

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from sites.config import flat_fields
+from sites.config import SiteConfig, flat_fields
 from sweeps.directory import Kind, Settings, finished_summary, open_directory, stored_warnings
 from sweeps.scores import PatientScore
 from sweeps.statistics import summarize
@@ -17,6 +17,7 @@ from sweeps.tables.parsing import PARSER
 from sweeps.tables.plan import GROWING, Federation, Plan, TableConfig, read_scores
 
 TABLE = Kind("table", "table.toml")
+MOST = 8  # institutions that a table describes; of more, those that are shifted
 
 
 def open_table(plan: Plan) -> AbstractContextManager[None]:
@@ -51,12 +52,20 @@ def finished(federation: Federation) -> list[PatientScore] | None:
     return None if summary is None else list(read_scores(federation, summary))
 
 
-def table_warnings(plan: Plan) -> list[str]:
-    """What the finished federations say must be known of the sites' data, each once."""
-    return stored_warnings(federation.config for federation in plan.federations)
+def table_facts(plan: Plan) -> list[str]:
+    """Who the institutions are, and what the finished federations say must be known of their data, each once."""
+    sites = plan.config.run.institutions
+    told = [f"{site.name}: {words}" for site in sites if (words := _words(site)) and (len(sites) <= MOST or site.shift)]
+    warnings = stored_warnings(federation.config for federation in plan.federations)
+    return [*(["; ".join(told) + "."] if told else []), *(f"Warning: {text}." for text in warnings)]
+
+
+def _words(site: SiteConfig) -> str:
+    """As it is described, and what its dials are turned to."""
+    return ", ".join(part for part in (site.description, f"shift {site.shift}" if site.shift else "") if part)
 
 
 def write_table(plan: Plan, scores: Sequence[PatientScore]) -> None:
     """table.csv, table.md, table.tex, patients.csv and the heat map, of what there is."""
-    write_files(plan.out, scores, summarize(scores, plan.layout), table_warnings(plan))
+    write_files(plan.out, scores, summarize(scores, plan.layout), table_facts(plan))
     write_heat_map(plan.out / "figures" / "train_test.png", scores)

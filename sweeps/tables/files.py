@@ -22,14 +22,14 @@ TIDY_FIELDS = ("study", "metric", "method", "site", "mean", "half_width_95", "n"
 
 
 def write_files(
-    directory: Path, scores: Sequence[PatientScore], summary: Summary, warnings: Sequence[str] = ()
+    directory: Path, scores: Sequence[PatientScore], summary: Summary, facts: Sequence[str] = ()
 ) -> list[Path]:
-    """All four into a directory that exists; their paths. warnings: see `footnotes`."""
+    """All four into a directory that exists; their paths. facts: see `footnotes`."""
     contents = {
         PATIENTS: patients_csv(scores),
         "table.csv": tidy_csv(summary),
-        "table.md": markdown(summary, warnings),
-        "table.tex": latex(summary, warnings),
+        "table.md": markdown(summary, facts),
+        "table.tex": latex(summary, facts),
     }
     for name, content in contents.items():
         write_atomically(directory / name, content.encode())
@@ -89,7 +89,7 @@ def _tidy_lines(table: StudyTable) -> Iterable[tuple[object, ...]]:
 # ---- Markdown -------------------------------------------------------------------------------------------
 
 
-def markdown(summary: Summary, warnings: Sequence[str] = ()) -> str:
+def markdown(summary: Summary, facts: Sequence[str] = ()) -> str:
     """GitHub's tables, one a metric."""
     parts = []
     for table in summary:
@@ -102,7 +102,7 @@ def markdown(summary: Summary, warnings: Sequence[str] = ()) -> str:
                 cells = (_markdown_cell(table.entry(metric, row, column), metric) for column in table.columns)
                 lines.append([markdown_text(row), *cells])
             parts.append(f"{TITLES[metric]}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    parts += [markdown_text(note) + "\n" for note in footnotes(summary, warnings)]
+    parts += [markdown_text(note) + "\n" for note in footnotes(summary, facts)]
     return "\n".join(parts)
 
 
@@ -137,10 +137,10 @@ TEX_CHARACTERS = {
 } | {character: "\\" + character for character in "&%$#_{}"}
 
 
-def latex(summary: Summary, warnings: Sequence[str] = ()) -> str:
+def latex(summary: Summary, facts: Sequence[str] = ()) -> str:
     r"""A table environment a study; the document needs \usepackage{booktabs}."""
     parts = ["% needs \\usepackage{booktabs}; names beyond Latin letters need XeLaTeX or LuaLaTeX\n"]
-    notes = "\n".join(_tex_text(note) for note in footnotes(summary, warnings))
+    notes = "\n".join(_tex_text(note) for note in footnotes(summary, facts))
     for table in summary:
         name, explanation = HEADINGS[table.study]
         width = 1 + len(table.columns)

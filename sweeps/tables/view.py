@@ -22,15 +22,15 @@ LONG_LABEL = 24  # and as many before the cells get spaces and zeros
 
 
 def table_view(
-    summary: Summary, metrics: Sequence[Metric] = METRICS, notes: bool = True, warnings: Sequence[str] = ()
+    summary: Summary, metrics: Sequence[Metric] = METRICS, notes: bool = True, facts: Sequence[str] = ()
 ) -> RenderableType:
     """All studies, one below the other. metrics: fewer, where height is short; notes: what the numbers are.
 
-    warnings: see `footnotes`.
+    facts: see `footnotes`.
     """
     parts: list[RenderableType] = [_StudyView(table, tuple(metrics)) for table in summary]
     if notes:
-        parts += [Padding(Text(note, "bright_black"), (0, 1)) for note in footnotes(summary, warnings)]
+        parts += [Padding(Text(note, "bright_black"), (0, 1)) for note in footnotes(summary, facts)]
     return Group(*parts)
 
 

@@ -68,7 +68,7 @@ def plan(**settings: Any) -> CurvesPlan:
     [
         ("contrast=0:1:0.25", (0.0, 0.25, 0.5, 0.75, 1.0)),
         ("contrast=0:0.7:0.1", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),  # 7 * 0.1 is 0.7000000000000001
-        ("contrast = 0 : 1 : .4", (0.0, 0.4, 0.8)),
+        ("contrast = 0 : .8 : .4", (0.0, 0.4, 0.8)),
         ("contrast=1, 0, 0.5,0", (0.0, 0.5, 1.0)),
     ],
 )
@@ -84,6 +84,7 @@ def test_strengths_as_they_are_written(text: str, strengths: tuple[float, ...]) 
         ("contrast=0:1", "sweep is 'contrast=0:1'; write"),
         ("contrast=0:1:0", "'contrast=0:1:0' does not rise"),
         ("contrast=1:0:0.5", "does not rise"),
+        ("contrast=0:1:0.4", "goes past its end; let it end at 0.8, or take a step that meets 1"),
         ("contrast=0:1:0.001", "more than 101 strengths"),
         ("contrast=0:one:0.5", "'one' is no number"),
         ("contrast=0,", "'' is no number"),

@@ -14,10 +14,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import run
+from engine.algorithms import FlMr
+from sites.config import RunConfig
 from sweeps.studies.directory import study_name, take_part, write_results
 from sweeps.studies.findings import Findings
 from sweeps.studies.journal import settled
 from sweeps.studies.parsing import stored_plan
+from sweeps.studies.plan import StudyPlan, SweepConfig
 from sweeps.studies.turns import TURN
 from tests.sweeps.studies.synthetic_studies import finish, planned, studied
 
@@ -93,6 +96,56 @@ def test_texts_with_commas_go_on(tmp_path: Path) -> None:
     assert tomllib.loads((out / "study.toml").read_text())["search"][0] == 'train_sites="ixi,hpks,brats","ixi,brats"'
     with take_part(again), take_part(planned(out, (), space=str(file))):
         pass
+
+
+def test_a_study_keeps_the_scenario_that_it_began_with(tmp_path: Path) -> None:
+    """Whatever becomes of its file: trials are compared on the same institutions."""
+    file, out = tmp_path / "pair.toml", tmp_path / "study"
+    text = 'name = "pair"\nsummary = "Two."\n[[site]]\nname = "a"\nacceleration = 4\n[[site]]\nname = "b"\n'
+    file.write_text(text)
+
+    def asked(where: Path = out) -> StudyPlan:
+        run = RunConfig(scenario=str(file), rounds=1, out=str(where), algorithm=FlMr())
+        return StudyPlan(SweepConfig(search=("lr=1e-3,2e-3",)), run)
+
+    plan = asked()
+    with take_part(plan):
+        pass
+    trial, repeated = plan.trial(0, {"lr": 1e-3}), plan.command(0, {"lr": 1e-3})
+    assert f"--scenario {file}" in repeated
+    assert stored_plan(out).command(0, {"lr": 1e-3}) == repeated
+    file.write_text(text.replace("acceleration = 4", "acceleration = 8"))
+    assert stored_plan(out).trial(0, {"lr": 1e-3}) == trial
+    with (
+        pytest.raises(ValueError, match="holds another study: the institutions; choose another --out"),
+        take_part(asked()),
+    ):
+        pass
+    assert asked(Path()).out != plan.out
+    file.unlink()
+    assert stored_plan(out).trial(0, {"lr": 1e-3}) == trial
+    assert stored_plan(out).command(0, {"lr": 1e-3}).endswith(f"--config {out}/trials/0/config.toml")
+
+
+def test_a_search_of_scenarios_keeps_none(tmp_path: Path) -> None:
+    plan = planned(tmp_path / "study", ("scenario=cvpr21,contrast",))
+    assert plan.run.institutions == ()
+    names = [{s.name for s in plan.trial(0, {"scenario": each}).config.institutions} for each in ("cvpr21", "contrast")]
+    assert names == [{"fastmri", "hpks", "ixi", "brats"}, {"north", "east", "south", "west"}]
+
+
+def test_a_journal_that_is_lost_is_not_begun_again_beside_its_trials(tmp_path: Path) -> None:
+    stored(tmp_path / "study", trials=4)
+    journal = tmp_path / "study/study.journal"
+    whole = journal.read_bytes()
+    for left in (b"", None):
+        journal.write_bytes(left) if left is not None else journal.unlink()
+        with pytest.raises(
+            ValueError, match=r"study.journal knows nothing of the trials that .*/trials holds; restore"
+        ):
+            stored(tmp_path / "study", trials=4)
+    journal.write_bytes(whole)
+    assert len(stored_plan(tmp_path / "study").config.search) > 0
 
 
 def test_optuna_alone_reads_a_study(tmp_path: Path) -> None:

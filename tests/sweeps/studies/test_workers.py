@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sweeps.studies.journal import JOURNAL
 from sweeps.studies.objectives import objectives
 from sweeps.studies.samplers import sampling
-from sweeps.studies.turns import by_turn
+from sweeps.studies.turns import TURN, by_turn
 from sweeps.studies.workers import WORKERS, Claim, at_work, claim, orphans, others, recover
 from tests.sweeps.studies.studies import SPACE, outcome, study_of, work
 
@@ -54,6 +54,23 @@ def test_a_process_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert states(again) == [TrialState.COMPLETE] * 6 + [TrialState.FAIL] + [TrialState.COMPLETE] * 14
     assert again.trials[7].params == again.trials[6].params
     assert outcome(again) == outcome(study)
+
+
+def test_a_trial_that_died_while_it_was_drawn_is_drawn_again(tmp_path: Path) -> None:
+    """As it would have been: with none of the values that it had, the same sampler draws them all."""
+    straight, killed = study_of(tmp_path / "straight"), study_of(tmp_path / "killed")
+    with at_work(tmp_path / "straight") as worker:
+        work(straight, worker, 9)
+    with at_work(tmp_path / "killed") as worker:
+        work(killed, worker, 8)
+        killed.sampler = DRAW(8)
+        half = killed.ask()
+        half.set_user_attr(TURN, 8)
+        half.suggest_float("lr", 1e-4, 1e-2, log=True)
+    with at_work(tmp_path / "killed") as worker:
+        assert recover(killed, worker) == [8]
+        work(killed, worker, 9)
+    assert outcome(killed) == outcome(straight)
 
 
 def test_the_trials_of_the_living_are_theirs(tmp_path: Path) -> None:
