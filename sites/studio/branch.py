@@ -17,6 +17,7 @@ from engine.outcomes import Snapshot
 from engine.records import report_to_json
 from engine.types import RoundReport
 from sites.config import RunConfig, SiteConfig, flat, stated
+from sites.overrides import TARGET
 from sites.settings import as_command
 
 CHECKPOINT = "checkpoint"
@@ -79,10 +80,11 @@ class Branch:
 
 
 def site_of(config: RunConfig, name: str) -> SiteConfig:
-    """An institution of a resolved run. Raises ValueError if there is none of that name."""
-    for site in config.institutions:
-        if site.name == name:
-            return site
+    """An institution of a resolved run, also by "target". Raises ValueError if there is none of that name."""
+    for called in (name, *([config.target] if name == TARGET else [])):
+        for site in config.institutions:
+            if site.name == called:
+                return site
     raise ValueError(f"there is no site {name!r}; choose one of {', '.join(s.name for s in config.institutions)}")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from engine.validation import closest
+from sites.dials import DIALS
+from sites.overrides import TARGET
 from sites.studio.words import COMMANDS, AnyCommand, Command, Set, Turn
 
 Known = Mapping[str, Sequence[str]]
@@ -33,6 +35,7 @@ def parse(line: str) -> AnyCommand | None:
     kind = command_of(words[0])
     if kind is Turn:  # ixi:contrast=0.5, as with --shift
         words = [part for word in words for part in re.split("[:=]", word) if part]
+        words[1:1] = [TARGET] * (len(words) == 3 and words[1] in DIALS)
     if kind is Set:
         words = [part for word in words for part in word.split("=", 1) if part]
     return kind(*_arguments(kind, words[1:]))

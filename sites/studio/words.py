@@ -78,7 +78,7 @@ class Turn(Command):
 
     STRENGTH is from 0, the institution's own distribution, to 1, the full shift. Its patients stay the same. The new
     images, scores and shift show at once, under the network as it is; the next round trains with it. It may be written
-    SITE:DIAL=STRENGTH, too.
+    SITE:DIAL=STRENGTH, too, or DIAL=STRENGTH for the target's.
     """
 
     word = "shift"

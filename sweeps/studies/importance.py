@@ -16,7 +16,7 @@ from sweeps.studies.objectives import Objective
 from sweeps.studies.space import Space
 
 LEAST = 4  # complete trials
-NEEDS = f"{LEAST} complete trials of different values and parameters"
+NEEDS = f"{LEAST} complete trials of different values, with two parameters or more that differ in them,"
 
 
 @dataclass(frozen=True, kw_only=True)

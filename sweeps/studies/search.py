@@ -133,6 +133,8 @@ def _read(file: Path) -> Iterator[Parameter]:
     if tables or not isinstance(search, dict):
         other = f"{min(tables)!r} is beside it; settings of all trials are options" if tables else "it is missing"
         raise ValueError(f"{file}: a space is one table, [search]; {other}")
+    if not search:
+        raise ValueError(f"{file}: [search] is empty; name a setting in it, or leave the file out")
     for name, value in _entries(search):
         try:
             kind(_plain(name))

@@ -30,6 +30,7 @@ KNOWN = {
         ("shift west contrast 0.5", Turn("west", "contrast", 0.5)),
         ("SHI west contrast 1", Turn("west", "contrast", 1.0)),
         ("shift west contrast=0.5", Turn("west", "contrast", 0.5)),
+        ("shift contrast=0.5", Turn("target", "contrast", 0.5)),
         ("shift west:contrast=0.5", Turn("west", "contrast", 0.5)),
         ("set west te=9 tr=10", Set("west", "te", "9", ("tr", "10"))),
         ("run", Run(1)),

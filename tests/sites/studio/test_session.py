@@ -277,6 +277,14 @@ def test_a_saved_scenario_trains_as_the_session_did(begun: Session, tmp_path: Pa
     assert kept.sites == begun.branch.config.institutions
 
 
+def test_the_target_may_be_called_so(begun: Session) -> None:
+    target = begun.branch.config.target
+    do(begun, "shift snr=0.5", "set target te 15", "look target")
+    changed = begun.branch.site(target)
+    assert (changed.shift, changed.te) == ("snr=0.5", 15)
+    assert changed == begun.branch.site("target")
+
+
 def test_a_file_of_something_else_is_not_overwritten(begun: Session, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     do(begun, f"save {file}", f"save {file}", "shift anna snr 1")

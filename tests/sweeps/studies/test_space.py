@@ -244,6 +244,7 @@ def test_a_run_that_the_space_mends_is_none_of_its_own() -> None:
     [
         ("lr = 3", "a space is one table, [search]; 'lr' is beside it; settings of all trials are options"),
         ("", "a space is one table, [search]; it is missing"),
+        ("[search]", "[search] is empty; name a setting in it, or leave the file out"),
         ("[search", "broken TOML"),
         ("[search]\nlr = 3", "[search] lr: it is 3; write {low = …, high = …} or a list of values"),
         ("[search]\nlr = {low = 1}", "[search] lr: a range has a low and a high; write both"),
