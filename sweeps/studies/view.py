@@ -134,7 +134,7 @@ def _study(found: Findings, width: int) -> Lines:
     pruner = "" if config.pruner == "none" else f", pruned by {config.pruner}"
     rounds = sum(row.rounds for row in found.rows)
     parts = [
-        f"{len(found.rows)} of {plural(found.plan.trials, 'trial')}: {counts_text(found.counts)}",
+        f"{len(found.rows)} of {plural(max(found.plan.trials, len(found.rows)), 'trial')}: {counts_text(found.counts)}",
         f"{plural(rounds, 'round')} in all",
         f"for {goals_text(found.plan)}",
         f"by {sampler_text(found.plan)}{pruner}",

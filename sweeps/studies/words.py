@@ -133,6 +133,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def stored_text(stored: int, asked: int) -> str:
+    """3 of 12 trials are stored. A directory may hold more than were asked for."""
+    return f"{stored} of {plural(max(stored, asked), 'trial')} are stored"
+
+
 def seeds_text(seeds: Sequence[int]) -> str:
     """seed 0, or seeds 1 to 3; they follow each other."""
     if len(seeds) == 1:
