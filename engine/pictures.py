@@ -100,7 +100,10 @@ def progress_bar(done: int, total: int, width: int) -> Text:
 
 def _finite_mean(values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
-    return math.fsum(value / len(finite) for value in finite) if finite else math.nan
+    if not finite:
+        return math.nan
+    mean = 2 * math.fsum(value / 2 / len(finite) for value in finite)  # by halves: of the largest floats it overflows
+    return max(min(finite), min(mean, max(finite)))
 
 
 # ---- images ---------------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable
 from io import StringIO
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -194,6 +195,7 @@ def test_plain_lines() -> None:
 # ---- pictures -------------------------------------------------------------------------------------------
 
 
+@example([sys.float_info.max] * 9, 3)
 @given(st.lists(st.floats(), max_size=60), st.integers(1, 20))
 def test_sparkline_fits(values: list[float], width: int) -> None:
     line = sparkline(values, width)
