@@ -152,6 +152,16 @@ def cli(kind: Callable[..., T], options: Sequence[str], command: str, default: T
         raise ValueError(told) from None
 
 
+def without_help(argv: Sequence[str]) -> list[str]:
+    """The options besides those that ask for help: fewer, if one does."""
+    return [word for word in argv if word not in ("--help", "-h")]
+
+
+def explain(text: str) -> None:
+    """Print what a command's help begins with: paragraphs, 80 columns wide."""
+    print(*(textwrap.fill(part, 80) for part in text.split("\n\n")), sep="\n\n", end="\n\n")
+
+
 def _of_a_file(message: str) -> str:
     """A message about a file's settings: of several that the command does not have, the names without the values."""
     before, _, after = message.partition("Unrecognized options: ")

@@ -49,6 +49,11 @@ def parse_shift(text: str) -> dict[str, float]:
     return {name: found[name] for name in DIALS if name in found}
 
 
+def of_target(text: str) -> list[str]:
+    """Of what `--shift` says the items that name no site."""
+    return [item for part in text.split(",") if (item := part.strip()) and ":" not in item]
+
+
 def format_shift(strengths: Mapping[str, float]) -> str:
     """The text that `parse_shift` reads: in the order of `DIALS`, without strengths of 0."""
     turned = [name for name in DIALS if strengths.get(name)]

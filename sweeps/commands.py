@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sites import commands
-from sites.settings import cli
+from sites.settings import cli, without_help
 from sites.studio import command as studio
 from sweeps.curves.commands import curves, resume_curves, show_curves
 from sweeps.curves.directory import CURVES
@@ -31,7 +31,7 @@ def shift(argv: Sequence[str], began: float) -> None:
     """Turn dials: by hand in the interactive console, or one through strengths over many federations."""
     if is_sweep(argv):
         return curves(argv)
-    if {"--help", "-h"} & {*argv}:
+    if len(without_help(argv)) < len(argv):
         print(BOTH)
     return studio.shift(argv, began)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tyro.conf import OmitArgPrefixes
 
 from engine.algorithms import ALGORITHMS, Algorithm, FlMr
 from engine.config import ModelConfig, TrainConfig
-from sites.config import names
+from sites.config import RunConfig, names
 from sites.settings import cli
 from sweeps.scores import BASELINE
 
@@ -30,6 +30,10 @@ class Method:
     def needs_target(self) -> bool:
         """Whether another target makes another network."""
         return self.algorithm.latents == "target"
+
+    def of(self, run: RunConfig) -> RunConfig:
+        """The run under this method."""
+        return replace(run, algorithm=self.algorithm, train=self.train, model=self.model)
 
 
 @dataclass(frozen=True, kw_only=True)

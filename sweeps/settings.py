@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from engine.algorithms import FlMr
 from sites.config import Preset, RunConfig, SiteConfig, flat_fields
-from sites.settings import cli, file_options, option, preset_of, refuse_two_sources
+from sites.settings import cli, explain, file_options, option, preset_of, refuse_two_sources, without_help
 
-HELP = ("--help", "-h")
 _ALONE = "runs each federation in one process (see --parallel)"
 IN_ONE_PROCESS = {"workers": _ALONE, "sites_per_worker": _ALONE, "gpus_per_site": _ALONE}
 """Settings of a run that none of them leaves to the user, and what it does instead."""
@@ -77,10 +75,9 @@ class Parser(Generic[C]):
         default = self._default([*stored, *argv], sites)
         if stored:
             cli(type(default), stored, self.name, default=default, where=file)
-        asked = [word for word in argv if word not in HELP]
+        asked = without_help(argv)
         if len(asked) < len(argv):
-            text = self.words.format(count=self._count([*stored, *asked], default))
-            print(*(textwrap.fill(part, 80) for part in text.split("\n\n")), sep="\n\n", end="\n\n")
+            explain(self.words.format(count=self._count([*stored, *asked], default)))
         return cli(type(default), [*stored, *argv], self.name, default=default)
 
     def read(self, path: Path) -> C:

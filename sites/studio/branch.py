@@ -81,11 +81,11 @@ class Branch:
 
 def site_of(config: RunConfig, name: str) -> SiteConfig:
     """An institution of a resolved run, also by "target". Raises ValueError if there is none of that name."""
-    for called in (name, *([config.target] if name == TARGET else [])):
-        for site in config.institutions:
-            if site.name == called:
-                return site
-    raise ValueError(f"there is no site {name!r}; choose one of {', '.join(s.name for s in config.institutions)}")
+    sites = {site.name: site for site in config.institutions}
+    called = config.target if name == TARGET and name not in sites else name
+    if called not in sites:
+        raise ValueError(f"there is no site {name!r}; choose one of {', '.join(sites)}")
+    return sites[called]
 
 
 def with_site(config: RunConfig, site: SiteConfig) -> RunConfig:

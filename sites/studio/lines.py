@@ -33,12 +33,7 @@ def parse(line: str) -> AnyCommand | None:
     if not words:
         return None
     kind = command_of(words[0])
-    if kind is Turn:  # ixi:contrast=0.5, as with --shift
-        words = [part for word in words for part in re.split("[:=]", word) if part]
-        words[1:1] = [TARGET] * (len(words) == 3 and words[1] in DIALS)
-    if kind is Set:
-        words = [part for word in words for part in word.split("=", 1) if part]
-    return kind(*_arguments(kind, words[1:]))
+    return kind(*_arguments(kind, _apart(kind, words[1:])))
 
 
 def command_of(word: str) -> type[AnyCommand]:
@@ -71,6 +66,16 @@ def summary(kind: type[Command]) -> str:
 def explanation(kind: type[Command]) -> list[str]:
     """Its help, a paragraph each."""
     return [" ".join(part.split()) for part in (kind.__doc__ or "").split("\n\n")]
+
+
+def _apart(kind: type[Command], words: Sequence[str]) -> list[str]:
+    """Words that may be written as options are: SITE:DIAL=STRENGTH, the target's DIAL=STRENGTH, FIELD=VALUE."""
+    if kind is Turn:
+        parts = [part for word in words for part in re.split("[:=]", word) if part]
+        return [TARGET, *parts] if len(parts) == 2 and parts[0] in DIALS else parts
+    if kind is Set:
+        return [part for word in words for part in word.split("=", 1) if part]
+    return [*words]
 
 
 def _arguments(kind: type[Command], words: Sequence[str]) -> list[Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from sites.settings import file_options, option
+from sites.settings import file_options, option, without_help
 from sweeps.curves.plan import OWN, RUN, CurvesConfig, CurvesPlan
-from sweeps.settings import HELP, MethodsCommand, Parser
+from sweeps.settings import MethodsCommand, Parser
 
 WORDS = """\
 Sweep: what a shift of the target costs, and what methods give back. One dial of the target is turned through the
@@ -51,7 +51,7 @@ def is_sweep(argv: Sequence[str]) -> bool:
 
 def with_sweep(argv: Sequence[str]) -> list[str]:
     """With the default sweep where `--sweep --help` names none."""
-    if not {*HELP} & {*argv}:
+    if len(without_help(argv)) == len(argv):
         return [*argv]
     words = [*argv, "--"]
     bare = [i for i, word in enumerate(argv) if word == "--sweep" and words[i + 1].startswith("-")]

@@ -17,7 +17,7 @@ from engine.types import RoundReport
 from engine.validation import require
 from sites.config import RunConfig, flat_fields
 from sites.federation import resolve
-from sites.shifts import parse_shift
+from sites.shifts import of_target, parse_shift
 from sweeps import settings
 from sweeps.curves.scores import DIGITS, Point, PointScore, PointShift, column
 from sweeps.directory import fingerprint
@@ -134,7 +134,7 @@ class CurvesPlan:
     def __init__(self, config: CurvesConfig) -> None:
         self.dial, self.strengths = parse_sweep(config.sweep)
         shift = config.run.shift
-        if self.dial in parse_shift(",".join(item for item in shift.split(",") if ":" not in item)):
+        if self.dial in parse_shift(",".join(of_target(shift))):
             raise ValueError(f"shift is {shift!r}, and {self.dial} is what the sweep turns; leave it out of --shift")
         base = resolve(replace(config.run, shift="", shift_every=config.run.rounds, out="planned"))
         sites = tuple(replace(s, shift="") if s.name == base.target else s for s in base.institutions)
@@ -170,12 +170,9 @@ class CurvesPlan:
         name = f"seed-{seed}/{self.dial}-{column(strength)}-{method.slug}"
         base = self._base
         asked = replace(
-            base,
+            method.of(base),
             seed=seed,
             shift=",".join(part for part in (base.shift, f"{self.dial}={column(strength)}") if part),
-            algorithm=method.algorithm,
-            train=method.train,
-            model=method.model,
             placement=replace(base.placement, workers=0),
             out=str((self.out / "runs" / name).absolute()),  # workers of a cluster may stand elsewhere
         )

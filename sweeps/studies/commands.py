@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from sites.settings import parse_federation
+from sites.settings import explain, parse_federation, without_help
 from sweeps.studies.directory import report_is_new, study_name, take_part, tidy, write_results
 from sweeps.studies.findings import Findings, findings
 from sweeps.studies.journal import stored_study
@@ -44,10 +43,9 @@ settings; the report has the paired difference on the test patients.
 --confirm N: the winners, and --against, are trained again on N seeds that the search has not seen, for a number without
 the luck of the search.
 
-{given}
-
-Examples:"""
+{given}"""
 EXAMPLES = """\
+Examples:
   python run.py sweep --trials 30 --pruner median --search lr=log:1e-4:1e-2 \\
     alignment_weight=log:1e-3:1 --against fl-mr --confirm 3
   python run.py sweep --algorithm fl-mr --search channels=4,8,16 \\
@@ -57,9 +55,9 @@ EXAMPLES = """\
 
 def sweep(argv: Sequence[str], _began: float) -> None:
     """Run what is missing of a study, and show it."""
-    if "--help" in argv or "-h" in argv:
-        given = _given([word for word in argv if word not in ("--help", "-h")])
-        print(*(textwrap.fill(part, 80) for part in HELP.format(given=given).split("\n\n")), sep="\n\n")
+    asked = without_help(argv)
+    if len(asked) < len(argv):
+        explain(HELP.format(given=_given(asked)))
         print(EXAMPLES)
     command = parse_federation(SweepCommand, argv, "sweep")
     complete(StudyPlan(command.sweep, command.run), command.live)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from engine.validation import require
 from sites.config import RunConfig, flat
@@ -17,15 +17,13 @@ from sites.scenario import load_scenario
 from sweeps.directory import fingerprint
 from sweeps.jobs import Job, Round
 from sweeps.methods import Method, chosen_methods
-from sweeps.shares import PoolConfig, demand
+from sweeps.shares import Auto, PoolConfig, demand
 from sweeps.studies.fields import applied, command
 from sweeps.studies.journal import settled
 from sweeps.studies.objectives import Objective, check, objectives, value
 from sweeps.studies.samplers import PrunerName, SamplerName, most_trials, pruner, sampling
 from sweeps.studies.search import parse_space, specs
 from sweeps.studies.space import Space, Values
-
-Auto = Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +105,8 @@ class StudyPlan:
         placement = replace(run.placement, workers=0)
         self._base = replace(run, out="planned", placement=placement, **FORCED)
         self.objectives = objectives(config.objective)
-        self.device, self._targets = "", set[str]()  # told by the space's ends: without its values there may be no run
+        # told by the space's ends: without its values there may be no run
+        self.device, self._targets, self._differs = "", set[str](), False
         file = Path(config.space) if config.space else None
         self.space = parse_space(config.search, file, self._base, self._check)
         self._keep_sites()
@@ -117,8 +116,11 @@ class StudyPlan:
         self.trials = config.trials if limit is None else min(config.trials, limit)  # a grid ends
         self.sampling = sampling(config.sampler, self.space, self.objectives, run.seed)
         self.pruner = pruner(config.pruner, run.rounds, self.objectives)
-        self._other(self._base)
-        self._refuse_itself()
+        if config.against and not self._differs:
+            raise ValueError(
+                f"against is {config.against!r}, which every trial is itself; name another method, or search what "
+                "makes the difference"
+            )
         self.out = Path(run.out or self._default_directory())
 
     def _keep_sites(self) -> None:
@@ -175,6 +177,14 @@ class StudyPlan:
         """Of a trial."""
         return (self.out / "trials" / str(turn)).absolute()
 
+    def first_run(self, turn: int) -> Path:
+        """The run directory of a trial's first federation."""
+        return self._run_of(self.directory(turn), self.run.seed)
+
+    def _run_of(self, folder: Path, seed: int) -> Path:
+        alone = self.config.seeds == 1 and not self.config.against and folder.parent.name == "trials"
+        return folder if alone else folder / f"seed-{seed}"
+
     def trial(self, turn: int, values: Values, tested: bool = False) -> Trial:
         """A trial's federations, to its last round; tested: with their test patients scored, in the same directories.
 
@@ -199,13 +209,14 @@ class StudyPlan:
 
     def command(self, turn: int, values: Values) -> str:
         """The command line that repeats a trial's first federation."""
-        run = replace(self.run, institutions=()) if self._is_of_scenario() else self.run
+        run = replace(self.run, institutions=()) if self._is_of_scenario else self.run
         try:
             options = command(applied(run, values))
         except ValueError:  # institutions of a file, which no option names
-            options = ["--config", str(Path(self.trial(turn, values).config.out) / "config.toml")]
+            options = ["--config", str(self.first_run(turn) / "config.toml")]
         return shlex.join(["python", "run.py", *options])
 
+    @cached_property
     def _is_of_scenario(self) -> bool:
         """Whether the scenario that the run names has its very institutions."""
         try:
@@ -234,21 +245,22 @@ class StudyPlan:
         """Raises ValueError for a trial without patients that an objective asks for."""
         for objective in self.objectives:
             check(objective, resolved)
+        if self.config.against and not self._differs:
+            other = self._other(resolved)
+            self._differs = other is None or other.of(resolved) != resolved
         self._targets.add(resolved.target)
         self.device = resolved.placement.device
 
     def _federations(self, values: Values, seeds: Sequence[int], folder: Path) -> Iterator[RunConfig]:
         """By seed; then those it is measured against, by seed."""
         chosen = applied(replace(self._base, checkpoint_every=self.rounds(values)), values)
-        alone = self.config.seeds == 1 and not self.config.against and folder.parent.name == "trials"
         for seed in seeds:
-            yield resolve(replace(chosen, seed=seed, out=str(folder if alone else folder / f"seed-{seed}")))
+            yield resolve(replace(chosen, seed=seed, out=str(self._run_of(folder, seed))))
         other = self._other(chosen)
         for seed in seeds if other else ():
             assert other is not None
             out = folder / f"seed-{seed}-{other.slug}"
-            changes: dict[str, Any] = {"algorithm": other.algorithm, "train": other.train, "model": other.model}
-            yield resolve(replace(chosen, seed=seed, out=str(out), **changes))
+            yield resolve(replace(other.of(chosen), seed=seed, out=str(out)))
 
     def _other(self, chosen: RunConfig) -> Method | None:
         """The method to compare with, if there is one, under a trial's training and network."""
@@ -256,22 +268,6 @@ class StudyPlan:
         if len(found) > 1:
             raise ValueError(f"against is {self.config.against!r}; name one method")
         return found[0] if found else None
-
-    def _refuse_itself(self) -> None:
-        """Raises ValueError if every trial would be measured against the very federation that it is."""
-
-        def is_other(values: Values) -> bool:
-            chosen = applied(self._base, values)
-            other = self._other(chosen)
-            return other is None or (other.algorithm, other.train, other.model) != (
-                chosen.algorithm, chosen.train, chosen.model
-            )  # fmt: skip
-
-        if not any(map(is_other, corners(self.space))):
-            raise ValueError(
-                f"against is {self.config.against!r}, which every trial is itself; name another method, or search what "
-                "makes the difference"
-            )
 
     def _default_directory(self) -> Path:
         identity = {name: value for name, value in self.settings.items() if name not in GROWING}

@@ -40,7 +40,7 @@ from sweeps.studies.figures import (
 )
 from sweeps.studies.findings import Findings
 from sweeps.studies.importance import NEEDS
-from sweeps.studies.tables import repeat_section, run_of, setting_section, trials_section, winners_section
+from sweeps.studies.tables import repeat_section, setting_section, trials_section, winners_section
 from sweeps.studies.winners import Estimate
 from sweeps.studies.words import (
     counts_text,
@@ -65,7 +65,7 @@ def write_report(found: Findings) -> list[Path]:
     """
     figures = write_figures(found)
     for winner in found.winners[:PICTURED]:
-        run = run_of(found, winner)
+        run = found.plan.first_run(winner.turn)
         if (run / "rounds.jsonl").exists():
             report_of(run)
     path = found.plan.out / REPORT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from engine.standings import clock_time
 from sites.report.figures import REPORT
@@ -99,11 +98,6 @@ def winners_section(found: Findings) -> Section:
     return Section(name, title, join(parts), "Winners")
 
 
-def run_of(found: Findings, winner: Winner) -> Path:
-    """The run directory of a winner's first federation."""
-    return Path(found.plan.trial(winner.turn, dict(winner.params)).config.out)
-
-
 def _params(params: Mapping[str, object], names: Sequence[str]) -> list[str]:
     return [param_text(params[name]) if name in params else "–" for name in names]
 
@@ -111,7 +105,7 @@ def _params(params: Mapping[str, object], names: Sequence[str]) -> list[str]:
 def _winner_rows(found: Findings, winner: Winner) -> list[list[str]]:
     """On the seeds of the search; and on those that are new; by seed, where there are several."""
     values = [value_text(o, v, found.against) for o, v in zip(found.objectives, winner.values, strict=True)]
-    report = run_of(found, winner) / REPORT
+    report = found.plan.first_run(winner.turn) / REPORT
     where = str(report.relative_to(found.plan.out.absolute())) if report.exists() else f"trials/{winner.turn}/"
     rows: list[list[str]] = [[tag("a", f"trial {winner.turn}", href=where), *values]]
     rows[0] += _scores(found, winner.searched)

@@ -19,6 +19,7 @@ from sweeps.studies.words import (
     counts_text,
     goals_text,
     notes,
+    of_trials,
     plural,
     sampler_text,
     wrapped,
@@ -134,7 +135,7 @@ def _study(found: Findings, width: int) -> Lines:
     pruner = "" if config.pruner == "none" else f", pruned by {config.pruner}"
     rounds = sum(row.rounds for row in found.rows)
     parts = [
-        f"{len(found.rows)} of {plural(max(found.plan.trials, len(found.rows)), 'trial')}: {counts_text(found.counts)}",
+        f"{of_trials(len(found.rows), found.plan.trials)}: {counts_text(found.counts)}",
         f"{plural(rounds, 'round')} in all",
         f"for {goals_text(found.plan)}",
         f"by {sampler_text(found.plan)}{pruner}",

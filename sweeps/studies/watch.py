@@ -25,7 +25,7 @@ from sweeps.studies.plan import Confirmation, StudyPlan, Trial
 from sweeps.studies.trials import StudyWatcher
 from sweeps.studies.turns import TURN
 from sweeps.studies.winners import winners
-from sweeps.studies.words import params_text, plural, stored_text, values_text
+from sweeps.studies.words import of_trials, params_text, plural, values_text
 
 PLAIN = 120  # columns of a line, as far as its parameters can be cut
 
@@ -114,7 +114,7 @@ class LiveStudy:
             return StudyBoard(self._plan, standing, elapsed, self._pace.left(standing.done, standing.total))
         lines = [Text.assemble((spinner(elapsed), "cyan"), f" starting Ray and the first trials  {elapsed:.1f} s")]
         stored = sum(row.state != "running" for row in self._rows)
-        words = f"  {stored_text(stored, self._plan.trials)}"
+        words = f"  {of_trials(stored, self._plan.trials)} are stored"
         lines += [Text(words, "bright_black")] * bool(stored)
         return Group(*(cut(line, self.console.width - 1) for line in lines))
 
@@ -163,7 +163,7 @@ class PlainStudy:
 
     def __enter__(self) -> Self:
         if self._stored:
-            self._say(f"going on: {stored_text(self._stored, self._plan.trials)}")
+            self._say(f"going on: {of_trials(self._stored, self._plan.trials)} are stored")
         return self
 
     def __exit__(self, *_: object) -> None:

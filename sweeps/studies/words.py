@@ -133,9 +133,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def stored_text(stored: int, asked: int) -> str:
-    """3 of 12 trials are stored. A directory may hold more than were asked for."""
-    return f"{stored} of {plural(max(stored, asked), 'trial')} are stored"
+def of_trials(count: int, asked: int) -> str:
+    """3 of 12 trials. A directory may hold more than were asked for."""
+    return f"{count} of {plural(max(count, asked), 'trial')}"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -15,15 +15,15 @@ from engine.validation import require
 from sites.config import RunConfig, flat_fields, names
 from sites.federation import resolve
 from sites.overrides import SOURCES, TARGET, parsed
+from sites.shifts import of_target
 from sweeps import settings
 from sweeps.directory import fingerprint
 from sweeps.jobs import Job
 from sweeps.methods import Method, methods
 from sweeps.scores import STUDIES, ZERO_FILLED, Layout, PatientScore, Study
 from sweeps.settings import IN_ONE_PROCESS, refuse_decided
-from sweeps.shares import PoolConfig
+from sweeps.shares import Auto, PoolConfig
 
-Auto = Literal["auto"]
 OWN: dict[str, Any] = {"algorithm": FlMr(), "shift_every": 0, "keep_checkpoints": 0}
 RUN = RunConfig(**OWN)  # what its federations start from
 
@@ -170,13 +170,11 @@ class Plan:
         method: Method | None = None,
         **changes: Any,
     ) -> Federation:
-        if method:
-            changes |= {"algorithm": method.algorithm, "train": method.train, "model": method.model}
         name = f"seed-{seed}/{name}"
         chosen = {"target": self.sites[0], **changes}
         out = str((self.out / "runs" / name).absolute())  # workers of a cluster may stand elsewhere
         try:
-            config = resolve(replace(self._base, seed=seed, out=out, **chosen))
+            config = resolve(replace(method.of(self._base) if method else self._base, seed=seed, out=out, **chosen))
         except ValueError as error:
             raise ValueError(f"methods: {method.label!r}: {error}" if method else str(error)) from error
         trained_at = config.train_sites
@@ -196,8 +194,7 @@ class Plan:
 
 def _refuse_the_target(run: RunConfig) -> None:
     """Raises ValueError, in one line, for a setting of the target, which is another one in each federation."""
-    shifts = [part.strip() for part in run.shift.split(",") if part.strip() and ":" not in part]
-    if shifts:
+    if shifts := of_target(run.shift):
         raise ValueError(f"shift is {run.shift!r}, and a table has many targets; name the site: SITE:{shifts[0]}")
     meant = [key for key in parsed(run.site_settings) if key.rpartition(".")[0] in (TARGET, SOURCES)]
     if meant:

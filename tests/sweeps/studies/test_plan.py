@@ -99,6 +99,19 @@ def test_fewer_sites_have_another_target(tmp_path: Path) -> None:
         assert plan.judged(trial, rounds_of(scored(20, names))) == (20 + names.index(trial.config.target),)
 
 
+def test_a_study_against_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^against is 'fl-mrcm', which every trial is itself; name another method"):
+        planned(tmp_path / "study", ("lr=1e-3,2e-3",), against="fl-mrcm")
+
+
+@pytest.mark.parametrize(
+    "search",
+    [("alignment_weight=0.01,0.1",), ("algorithm=fl-mrcm,fl-mr",), ("lr=1e-3,2e-3", "identifier_lr=1e-3:1e-2")],
+)
+def test_it_may_be_searched_around_what_it_is_measured_against(search: tuple[str, ...], tmp_path: Path) -> None:
+    assert planned(tmp_path / "study", search, against="fl-mrcm").config.against
+
+
 def test_the_objectives_of_each_seed(tmp_path: Path) -> None:
     plan = planned(tmp_path / "study", seeds=2, against="fl-mr", objective="target-psnr,mean-psnr")
     trial = plan.trial(0, {"lr": 0.002, "alignment_weight": 0.1, "optimizer": "adam"})
