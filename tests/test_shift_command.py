@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import re
@@ -153,12 +152,15 @@ class Screen:
                 self._seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
         self._seen = self._seen.partition(words)[2]
 
-    def end(self) -> int:
+    def end(self, seconds: float = 60) -> int:
         """The exit status."""
-        for _ in range(300):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
             if select.select([self._terminal], [], [], 0.2)[0]:
-                with contextlib.suppress(OSError):  # Linux says so at the end
-                    os.read(self._terminal, 65536)
+                try:
+                    self._seen += os.read(self._terminal, 65536).decode(errors="replace")
+                except OSError:  # Linux says so once the terminal is closed, which is before the process is gone
+                    time.sleep(0.05)
             process, status = os.waitpid(self.process, os.WNOHANG)
             if process:
                 return os.waitstatus_to_exitcode(status)
