@@ -87,7 +87,7 @@ def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(t
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout  # not a terminal: plain lines
     assert "simulat" in done.stdout
-    assert call(*small(tiny, here, "--rounds", 2, "--workers", 0)).returncode == 0
+    assert run.main([*map(str, small(tiny, here, "--rounds", 2, "--workers", 0))]) == 0
     result, other = summary(actors), summary(here)
     assert result["weights_sha256"] == other["weights_sha256"]
     assert round_lines(actors) == round_lines(here)
@@ -115,7 +115,7 @@ def test_a_run_leaves_what_it_promises_and_every_placement_gives_the_same_bits(t
     assert all(name in shown.stdout for name in ("anna", "berta", "clara", result["weights_sha256"][:12]))
 
     repeated = tmp_path / "repeated"
-    assert call("--config", actors / "config.toml", "--out", repeated, "--workers", 0).returncode == 0
+    assert run.main(["--config", str(actors / "config.toml"), "--out", str(repeated), "--workers", "0"]) == 0
     assert summary(repeated)["weights_sha256"] == result["weights_sha256"]
 
 
@@ -186,7 +186,8 @@ def test_a_network_is_applied_to_a_patient_and_to_what_was_written(
     assert {path.name for path in tmp_path.iterdir()} == {"out", "tiny.toml", "a.h5", "b.npy", "c.png", "junk.h5"}
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_killed_and_resumed_equals_uninterrupted(tiny: Path, tmp_path: Path, workers: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options = ("--rounds", 24, "--checkpoint-every", 2)

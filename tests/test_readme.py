@@ -23,6 +23,7 @@ def small(**settings: Any) -> RunConfig:
     return replace(RunConfig(**settings), model=ModelConfig(channels=2), placement=Placement(workers=0), previews=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=["use it from Python", "add an algorithm", "add a data source"])
 def test_the_recipe_runs(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

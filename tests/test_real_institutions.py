@@ -97,6 +97,7 @@ def test_sub_folders_are_a_federation(data: Path, tmp_path: Path, capsys: pytest
     assert "are not those that the run divided" in refused(capsys, "resume", tmp_path / "out", "--rounds", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 def test_real_and_simulated_institutions_mix(tmp_path: Path) -> None:
     file = scenario(

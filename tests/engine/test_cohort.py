@@ -76,7 +76,7 @@ def test_actors_equal_one_process(local: tuple[list[RoundReport], Snapshot], pla
 
 @pytest.mark.parametrize(
     "algorithm",
-    [Adcol(), FedMri(), *(pytest.param(kind, marks=pytest.mark.slow) for kind in (Moon(), FlMmd(), FedOpt()))],
+    [Adcol(), *(pytest.param(kind, marks=pytest.mark.slow) for kind in (FedMri(), Moon(), FlMmd(), FedOpt()))],
 )
 def test_actors_equal_one_process_whatever_the_method(algorithm: Algorithm) -> None:
     """Also where the server learns by itself, and where weights and memories stay at the sites."""
@@ -91,7 +91,8 @@ def test_actors_equal_one_process_whatever_the_method(algorithm: Algorithm) -> N
     assert [r.ledger for r, _ in there] == [r.ledger for r, _ in here]
 
 
-@pytest.mark.parametrize("snapshot_every", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("snapshot_every", [1, 3])
 def test_a_killed_worker_changes_nothing(local: tuple[list[RoundReport], Snapshot], snapshot_every: int) -> None:
     """A worker shoots itself in round 2; the run goes back to its snapshot and reports every round once."""
     flag = f"/tmp/fedmr-test-{os.getpid()}-{time.monotonic_ns()}"
@@ -129,6 +130,7 @@ class Suicidal:
         return site
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted(local: tuple[list[RoundReport], Snapshot]) -> None:
     first = driver(TOLD, NAMES, ARRAYS, shift_every=1)
     snapshot = list(first.run(1))[-1][1]

@@ -35,7 +35,7 @@ def stored(out: Path, **config: Any) -> Findings:
         return write_results(plan, study)
 
 
-@pytest.mark.parametrize("storage", ["", "sqlite:///studies.db"])
+@pytest.mark.parametrize("storage", ["", pytest.param("sqlite:///studies.db", marks=pytest.mark.slow)])
 def test_a_study_moves_and_is_called_by_a_dot(
     storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

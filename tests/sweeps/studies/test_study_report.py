@@ -118,6 +118,7 @@ def test_the_space_is_told_with_who_has_what(tmp_path: Path) -> None:
     assert Page(report_html(found(tmp_path / "choices", search=CHOICES))).tables["space"][2][1] == "2, 4, 8"
 
 
+@pytest.mark.slow
 def test_of_many_parameters_those_that_matter_are_drawn(tmp_path: Path) -> None:
     names = ("hpks", "ixi", "brats", "fastmri")
     dials = ("snr=10:40", "acceleration=4,8", "bias_field=0.1:0.2", "center_fraction=0.04:0.08")

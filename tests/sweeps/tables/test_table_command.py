@@ -51,6 +51,7 @@ def times(table: Path) -> dict[str, int]:
     return {str(path.parent): path.stat().st_mtime_ns for path in (table / "runs").rglob("summary.json")}
 
 
+@pytest.mark.slow
 def test_a_table_fills_is_kept_and_grows(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
