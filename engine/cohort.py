@@ -72,11 +72,9 @@ class Cohort(ABC):
         images: Array = self.call("raw", [name], broadcast)[0]
         return images
 
-    def evaluate(
-        self, names: Sequence[str], broadcast: Broadcast, split: Split, sample: bool = False
-    ) -> list[SiteScores]:
+    def evaluate(self, names: Sequence[str], broadcast: Broadcast, split: Split) -> list[SiteScores]:
         """Scores of the broadcast network at each."""
-        return self.call("evaluate", names, broadcast, split, sample)
+        return self.call("evaluate", names, broadcast, split)
 
     def samples(self, names: Sequence[str], broadcast: Broadcast) -> list[Sample]:
         """What the broadcast encoder makes of each one's validation patients."""

@@ -100,7 +100,7 @@ class Driver:
         self.server = self.algorithm.aggregate(self.server, updates)
         self._current = self._publish()
         clock.lap("aggregate")
-        scores, shifts = self._evaluate("val")
+        scores, shifts = self._evaluate("val"), self._shifts()
         clock.lap("evaluate")
         metrics = {
             part: update.metrics for update in updates for part in self.roles.parts.get(update.site, (update.site,))
@@ -128,7 +128,7 @@ class Driver:
     def _finish(self, previews: bool) -> Outcome:
         tested = self.roles.scored("test")
         self.ledger.add("weights", self._current.weights, len(tested))
-        test, _ = self._evaluate("test", measure_shift=False)
+        test = self._evaluate("test")
         pictures = self.cohort.previews(tested, self._current) if previews else []
         for p in pictures:
             self.ledger.add("previews", p.zero_filled.nbytes + p.reconstruction.nbytes + p.truth.nbytes)
@@ -232,16 +232,12 @@ class Driver:
             for kind, array in update.extra.items():
                 self.ledger.add(kind, array)
 
-    def _evaluate(
-        self, split: Split, measure_shift: bool = True
-    ) -> tuple[list[SiteScores], dict[str, dict[str, Shift]]]:
-        """Everyone's scores, and each site's distance to the target where it is due."""
-        due = measure_shift and self.shift_every > 0 and self.server.round % self.shift_every == 0
-        due = due and self.roles.target is not None
-        scores = self.cohort.evaluate(self.roles.scored(split), self._current, split, due)
+    def _evaluate(self, split: Split) -> list[SiteScores]:
+        """Everyone's scores."""
+        scores = self.cohort.evaluate(self.roles.scored(split), self._current, split)
         for s in scores:
             self.ledger.add("scores", SCORE_BYTES * len(s.per_volume))
-        return scores, self._shifts({s.site: s.sample for s in scores if s.sample is not None})
+        return scores
 
     def _samples(self) -> dict[str, Sample]:
         """Of everyone who has validation patients, if shift is measured."""
@@ -249,19 +245,17 @@ class Driver:
             return {}
         names = self.roles.scored("val")
         samples = dict(zip(names, self.cohort.samples(names, self._current), strict=True))
-        self._count_samples(samples)
-        return samples
-
-    def _count_samples(self, samples: Mapping[str, Sample]) -> None:
         for sample in samples.values():
             self.ledger.add("latents", sample.latents)
             self.ledger.add("intensities", sample.intensities)
+        return samples
 
-    def _shifts(self, samples: Mapping[str, Sample]) -> dict[str, dict[str, Shift]]:
-        """Each site's distance to the target, one slice has no distribution."""
-        self._count_samples(samples)
+    def _shifts(self) -> dict[str, dict[str, Shift]]:
+        """Each site's distance to the target, where it is due; one slice has no distribution."""
+        if not self.shift_every or self.server.round % self.shift_every:
+            return {}
         target = self.roles.target
-        known = {name: sample for name, sample in samples.items() if len(sample.latents) > 1}
+        known = {name: sample for name, sample in self._samples().items() if len(sample.latents) > 1}
         if target is None or target not in known:
             return {}
         return {

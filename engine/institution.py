@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import safetensors.torch
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from engine.config import Setting
 from engine.metrics import mean_scores, score
-from engine.models.unet import pool_latents
 from engine.optimizers import OPTIMIZERS, State
 from engine.shift import BINS, EDGES
 from engine.streams import rng, torch_seed
@@ -88,26 +86,17 @@ class Institution:
         return _join([batch.input for batch in self._training_batches(broadcast)])
 
     @torch.no_grad()
-    def evaluate(self, broadcast: Broadcast, split: Split, sample: bool = False) -> SiteScores:
-        """Scores of the broadcast network on a split; with a sample of it if asked for."""
+    def evaluate(self, broadcast: Broadcast, split: Split) -> SiteScores:
+        """Scores of the broadcast network on a split."""
         self._load(broadcast, training=False)
-        gathered = _Gathered()
-
-        def reconstruct(batch: Batch) -> Tensor:
-            z, image = self._workspace.reconstruct(batch)
-            if sample:
-                gathered.add(batch, pool_latents(z))
-            return image
-
-        scores = self._score(split, reconstruct)
-        return replace(scores, sample=gathered.sample()) if sample else scores
+        return self._score(split, lambda batch: self._workspace.reconstruct(batch)[1])
 
     @torch.no_grad()
     def sample(self, broadcast: Broadcast) -> Sample:
         """What the broadcast encoder makes of the validation patients: ledger kinds `latents` and `intensities`."""
         self._load(broadcast, training=False)
         gathered = _Gathered()
-        for batch in self._workspace.cast(self._site.eval_batches("val", EVAL_BATCH)):
+        for batch in self._workspace.cast(self._site.sample_batches(EVAL_BATCH)):
             gathered.add(batch, self._workspace.encode(batch.input, batch.scan))
         return gathered.sample()
 

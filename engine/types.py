@@ -106,6 +106,14 @@ class SiteLike(Protocol):
         """A split in file order, with masks fixed by patient."""
         ...
 
+    def sample_batches(self, batch_size: int) -> Iterator[Batch]:
+        """The validation slices in file order, masked as in training but every time alike: what shift is measured on.
+
+        The masks belong to the federation's seed. Those of `eval_batches` do not: by chance one institution's few
+        patients have masks unlike another's, and in every seed the same ones, which is no shift between institutions.
+        """
+        ...
+
 
 # ---- across the boundary --------------------------------------------------------------------------------
 
@@ -187,13 +195,12 @@ class Sample:
 class SiteScores:
     """One site's evaluation of the broadcast model on one split.
 
-    per_volume: patient index -> Scores; sample: only when asked for
+    per_volume: patient index -> Scores
     """
 
     site: str
     scores: Scores
     per_volume: tuple[Scores, ...]
-    sample: Sample | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,16 @@ class Site:
             lambda rows: self._fetch(split, rows), order, masks, shard.volume, batch_size, shard.kspace is None
         )
 
+    def sample_batches(self, batch_size: int) -> Iterator[Batch]:
+        """The validation slices in file order, each with a mask of its own, drawn from (seed, name)."""
+        shard = self._shard("val")
+        seeds = rng(self.seed, "sample masks", self.name).integers(2**32, size=len(shard))
+        masks = self._masks([shard.patients[index] for index in shard.volume.tolist()], [int(seed) for seed in seeds])
+        order = np.arange(len(shard))
+        return _batches(
+            lambda rows: self._fetch("val", rows), order, masks, shard.volume, batch_size, shard.kspace is None
+        )
+
     def _fetch(self, split: Split, order: Order) -> Tensor:
         try:
             return self._shard(split).fetch(order)
@@ -208,6 +218,11 @@ class FusedSite:
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Nothing: every part is scored at its own site."""
         del split, batch_size
+        return iter(())
+
+    def sample_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Nothing, as `eval_batches`."""
+        del batch_size
         return iter(())
 
 

@@ -41,6 +41,10 @@ class ArraySite:
         """In file order, whatever the split."""
         return self._batches(self._evaluated, batch_size)
 
+    def sample_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Those of `eval_batches`."""
+        return self._batches(self._evaluated, batch_size)
+
     def _batches(self, count: int, batch_size: int) -> Iterator[Batch]:
         import torch
 

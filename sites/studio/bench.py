@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,16 +126,16 @@ class Bench:
         if name not in self.scored:
             raise ValueError(f"site {name!r} has no validation patients to look at")
         self._install(site)
-        known = self._cohort.latest.get(name) if site == site_of(self.config, name) else None
-        (scored,) = [known] if known else self._cohort.call("evaluate", [name], broadcast, "val", True)
+        known = self._cohort.latest if site == site_of(self.config, name) else _Latest()
+        scored = known.scores.get(name) or self._cohort.call("evaluate", [name], broadcast, "val")[0]
+        sample = known.samples.get(name) or self._cohort.call("sample", [name], broadcast)[0]
         (zero_filled,) = self._cohort.zero_filled([name], "val")
         (preview,) = self._cohort.previews([name], broadcast, "val")
-        assert scored.sample is not None
         view = SiteView(
             site=site,
             zero_filled=zero_filled.scores,
             scores=scored.scores,
-            sample=scored.sample,
+            sample=sample,
             preview=preview,
         )
         self._driver.ledger.add("weights", broadcast.weights)
@@ -164,17 +164,29 @@ class Bench:
                 ledger.add(kind, array)
 
 
+@dataclass(frozen=True)
+class _Latest:
+    """By institution: its scores after the last round, and its sample if shift was measured."""
+
+    scores: dict[str, SiteScores] = field(default_factory=dict)
+    samples: dict[str, Sample] = field(default_factory=dict)
+
+
 class _Remembering(LocalCohort):
     """Keeps what the last round's evaluation said of the sites it trained as they are."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.latest: dict[str, SiteScores] = {}
+        self.latest = _Latest()
 
-    def evaluate(
-        self, names: Sequence[str], broadcast: Broadcast, split: Split, sample: bool = False
-    ) -> list[SiteScores]:
+    def evaluate(self, names: Sequence[str], broadcast: Broadcast, split: Split) -> list[SiteScores]:
         """As every cohort."""
-        answers = super().evaluate(names, broadcast, split, sample)
-        self.latest = {answer.site: answer for answer in answers if answer.sample is not None}
+        answers = super().evaluate(names, broadcast, split)
+        self.latest = _Latest(scores=dict(zip(names, answers, strict=True)))
+        return answers
+
+    def samples(self, names: Sequence[str], broadcast: Broadcast) -> list[Sample]:
+        """As every cohort, after the scores."""
+        answers = super().samples(names, broadcast)
+        self.latest.samples.update(zip(names, answers, strict=True))
         return answers

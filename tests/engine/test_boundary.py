@@ -37,9 +37,7 @@ METHODS: dict[str, tuple[object, Call]] = {
     "encode": (Array, lambda site, broadcast: site.encode(broadcast)),
     "evaluate": (
         SiteScores,
-        lambda site, broadcast: [
-            site.evaluate(broadcast, split, sample) for split in ("train", "val", "test") for sample in (False, True)
-        ],
+        lambda site, broadcast: [site.evaluate(broadcast, split) for split in ("train", "val", "test")],
     ),
     "sample": (Sample, lambda site, broadcast: site.sample(broadcast)),
     "zero_filled": (SiteScores, lambda site, _: [site.zero_filled(split) for split in ("train", "val", "test")]),

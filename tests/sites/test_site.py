@@ -118,6 +118,20 @@ def test_evaluation_masks_are_fixed_by_the_patients_name() -> None:
     assert np.array_equal(masks, joined(list(site(seed=5).eval_batches("val", 8)), "mask").numpy())
 
 
+def test_shift_is_measured_under_masks_of_the_federations_seed() -> None:
+    """A mask a slice, the same every time: not those of the scores, which every seed shares."""
+    institution = site()
+    drawn = list(institution.sample_batches(3))
+    masks = joined(drawn, "mask").numpy()
+    seeds = rng(0, "sample masks", "a").integers(2**32, size=8)
+    assert np.array_equal(masks, np.stack([column_mask("random", 32, 4, 0.08, int(seed)) for seed in seeds]))
+    assert len(np.unique(masks, axis=0)) == 8
+    assert np.array_equal(masks, joined(list(institution.sample_batches(8)), "mask").numpy())
+    assert not np.array_equal(masks, joined(list(site(seed=5).sample_batches(8)), "mask").numpy())
+    for field in ("truth", "volume"):
+        assert torch.equal(joined(drawn, field), joined(list(institution.eval_batches("val", 8)), field))
+
+
 def test_another_pattern_for_a_part_of_the_patients_leaves_the_others_and_all_seeds_as_they_are() -> None:
     turned = Site(replace(CONFIG, shift="mask=0.5"), NoiseSource(), 0)
     others = {patient for patient in range(6) if threshold(patient) < 0.5}
