@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.streams import rng
-from engine.types import Batch, Split, TrainingStopped
+from engine.types import Array, Batch, Split, TrainingStopped
 from sites.acquisition import acquire
 from sites.config import SiteConfig
 from sites.masks import column_mask, num_low_frequencies, patient_mask
@@ -126,8 +126,7 @@ class Site:
         order = rng(self.seed, "order", self.name, round, epoch).permutation(len(shard))
         seeds = rng(self.seed, "masks", self.name, round, epoch).integers(2**32, size=len(shard))
         volume = shard.volume[torch.from_numpy(order).to(self.device)]
-        patients = [shard.patients[index] for index in volume.tolist()]
-        return order, self._masks(patients, [int(seed) for seed in seeds]), volume
+        return order, self._masks(shard, volume, seeds), volume
 
     def fetch(self, order: Order) -> Tensor:
         """K-space complex64 [n, C, H, W] of the training slices with these indices. Raises TrainingStopped."""
@@ -145,8 +144,7 @@ class Site:
         """The validation slices in file order, each with a mask of its own, drawn from (seed, name)."""
         shard = self._shard("val")
         seeds = rng(self.seed, "sample masks", self.name).integers(2**32, size=len(shard))
-        masks = self._masks([shard.patients[index] for index in shard.volume.tolist()], [int(seed) for seed in seeds])
-        order = np.arange(len(shard))
+        order, masks = np.arange(len(shard)), self._masks(shard, shard.volume, seeds)
         return _batches(
             lambda rows: self._fetch("val", rows), order, masks, shard.volume, batch_size, shard.kspace is None
         )
@@ -158,12 +156,12 @@ class Site:
             mend = "restore it, then run.py resume goes on"
             raise TrainingStopped(f"site {self.name!r}: {error} (it could be read before; {mend})") from error
 
-    def _masks(self, patients: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def _masks(self, shard: Shard, volume: Tensor, seeds: Array) -> Tensor:
         """One mask a slice, of its patient's pattern and its own seed: bool [len(seeds), W] on the device."""
-        columns = self.size[-1]
+        protocols = [self._protocols[shard.patients[index]] for index in volume.tolist()]
         drawn = [
-            column_mask(p.mask, columns, p.acceleration, p.center_fraction, seed)
-            for p, seed in zip((self._protocols[patient] for patient in patients), seeds, strict=True)
+            column_mask(p.mask, shard.size[-1], p.acceleration, p.center_fraction, seed)
+            for p, seed in zip(protocols, seeds.tolist(), strict=True)
         ]
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 

@@ -132,6 +132,14 @@ def test_shift_is_measured_under_masks_of_the_federations_seed() -> None:
         assert torch.equal(joined(drawn, field), joined(list(institution.eval_batches("val", 8)), field))
 
 
+def test_a_lazy_site_reads_no_other_patients_to_measure_its_shift() -> None:
+    source = NoiseSource()
+    lazy = Site(replace(CONFIG, name="a"), source, 0, lazy=True)
+    drawn = joined(list(lazy.sample_batches(3)), "mask")
+    assert source.reads == 2
+    assert torch.equal(drawn, joined(list(site().sample_batches(3)), "mask"))
+
+
 def test_another_pattern_for_a_part_of_the_patients_leaves_the_others_and_all_seeds_as_they_are() -> None:
     turned = Site(replace(CONFIG, shift="mask=0.5"), NoiseSource(), 0)
     others = {patient for patient in range(6) if threshold(patient) < 0.5}
