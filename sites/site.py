@@ -135,19 +135,17 @@ class Site:
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """A split in file order; a patient's slices share one mask, seeded by the patient's name as in fastMRI."""
         shard = self._shard(split)
-        order, masks = np.arange(len(shard)), self._fixed_masks[split]
-        return _batches(
-            lambda rows: self._fetch(split, rows), order, masks, shard.volume, batch_size, shard.kspace is None
-        )
+        return self._in_file_order(split, shard, self._fixed_masks[split], batch_size)
 
     def sample_batches(self, batch_size: int) -> Iterator[Batch]:
         """The validation slices in file order, each with a mask of its own, drawn from (seed, name)."""
         shard = self._shard("val")
         seeds = rng(self.seed, "sample masks", self.name).integers(2**32, size=len(shard))
-        order, masks = np.arange(len(shard)), self._masks(shard, shard.volume, seeds)
-        return _batches(
-            lambda rows: self._fetch("val", rows), order, masks, shard.volume, batch_size, shard.kspace is None
-        )
+        return self._in_file_order("val", shard, self._masks(shard, shard.volume, seeds), batch_size)
+
+    def _in_file_order(self, split: Split, shard: Shard, masks: Tensor, batch_size: int) -> Iterator[Batch]:
+        order, stream = np.arange(len(shard)), shard.kspace is None
+        return _batches(lambda rows: self._fetch(split, rows), order, masks, shard.volume, batch_size, stream)
 
     def _fetch(self, split: Split, order: Order) -> Tensor:
         try:
